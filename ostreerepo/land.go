@@ -1,0 +1,115 @@
+package ostreerepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// Commit reads a commit object of the staging or of the repository. Errors: ErrNoObject, ErrCorrupted.
+func (s *Staging) Commit(c objects.Checksum) (objects.Commit, error) {
+	return readStaged(s, objects.KindCommit, c, objects.ParseCommit, s.repo.Commit)
+}
+
+// DirTree reads a dirtree object of the staging or of the repository. Errors: ErrNoObject, ErrCorrupted.
+func (s *Staging) DirTree(c objects.Checksum) (objects.DirTree, error) {
+	return readStaged(s, objects.KindDirTree, c, objects.ParseDirTree, s.repo.DirTree)
+}
+
+// DirMeta reads a dirmeta object of the staging or of the repository. Errors: ErrNoObject, ErrCorrupted.
+func (s *Staging) DirMeta(c objects.Checksum) (objects.DirMeta, error) {
+	return readStaged(s, objects.KindDirMeta, c, objects.ParseDirMeta, s.repo.DirMeta)
+}
+
+func readStaged[T any](
+	s *Staging, kind objects.Kind, c objects.Checksum, parse func([]byte) (T, error), landed func(objects.Checksum) (T, error),
+) (T, error) {
+	v, err := readMetadata(s.objectPath, kind, c, parse)
+	if errors.Is(err, ErrNoObject) {
+		return landed(c)
+	}
+	return v, err
+}
+
+func (s *Staging) objectPath(kind objects.Kind, c objects.Checksum) string {
+	return s.path + "/objects/" + loosePath(kind, c, s.repo.config.mode)
+}
+
+// SetRef sets a ref in the staging, to a commit that the staging or the repository has. Land takes it along.
+func (s *Staging) SetRef(ref string, c objects.Checksum) error {
+	if err := s.setRef(ref, c); err != nil {
+		return fmt.Errorf("set ref: %w", withCause(err))
+	}
+	return nil
+}
+
+func (s *Staging) setRef(ref string, c objects.Checksum) error {
+	if err := checkRef(ref); err != nil {
+		return err
+	}
+	path := filepath.Join(s.path, "refs/heads", ref)
+	s.refsMu.Lock()
+	defer s.refsMu.Unlock()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(c.String()+"\n"), 0o644); err != nil {
+		return err
+	}
+	s.refs[ref] = c
+	return nil
+}
+
+// Land brings the commits of all refs that were set, with all that they reach, and then the refs themselves into the
+// repository, in one transaction. Objects must be in the staging or in the repository; one that was there when it was asked
+// for may have been pruned since, which fails the landing. The staging stays as it is. After an error, that of ctx included, no
+// ref has changed, unless the command was killed while it wrote them; then each is either as before or as it should be. Errors:
+// ErrNoSpace, ErrReadOnly, *CommandError.
+func (s *Staging) Land(ctx context.Context) error {
+	s.refsMu.Lock()
+	refs := slices.Sorted(maps.Keys(s.refs))
+	s.refsMu.Unlock()
+	if len(refs) == 0 {
+		return errors.New("land: no ref is set")
+	}
+	for _, ref := range refs {
+		if err := s.repo.deleteBrokenRef(ctx, ref); err != nil {
+			return fmt.Errorf("land: %w", err)
+		}
+	}
+	// The names that a commit's author bound it to mean nothing for our refs.
+	args := append([]string{"--disable-verify-bindings", s.path}, refs...)
+	if err := s.repo.pullLocal(ctx, args...); err != nil {
+		return fmt.Errorf("land: %w", err)
+	}
+	return nil
+}
+
+// landAttempts is how often a landing is tried that another program's transaction keeps from starting.
+const landAttempts = 5
+
+// pullLocal runs one pull-local at a time. A transaction that starts looks through the directories that others use, and fails
+// when one of them ends at that moment; with a transaction of another program that is cured by trying again.
+func (r *Repo) pullLocal(ctx context.Context, args ...string) error {
+	select {
+	case r.landing <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-r.landing }()
+	for attempt := 1; ; attempt++ {
+		err := r.ostree(ctx, "pull-local", args...)
+		var failed *CommandError
+		if attempt == landAttempts || !errors.As(err, &failed) || !strings.Contains(failed.Stderr, "opendir(staging-") {
+			return err
+		}
+		r.log.WithError(err).Debug("another transaction ended while this one began, trying again")
+	}
+}
