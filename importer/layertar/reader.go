@@ -1,0 +1,188 @@
+package layertar
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// reader reads the entries of an archive into a tree, and their contents into the repository.
+type reader struct {
+	files    *writers
+	opts     Options
+	tree     *tree
+	marker   *content // of every whiteout and opaque marker; nil before the first
+	count    int
+	filtered map[string]uint32
+}
+
+func newReader(files *writers, opts Options) *reader {
+	return &reader{files: files, opts: opts, tree: newTree()}
+}
+
+// readAll reads up to the archive's end. Errors of archive are returned as they are.
+func (r *reader) readAll(archive io.Reader) error {
+	source := tar.NewReader(archive)
+	for {
+		header, err := source.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return archiveError(err)
+		}
+		if r.count++; r.count > maxEntries {
+			return entryError(header.Name, fmt.Errorf("the layer has more than %d entries", maxEntries))
+		}
+		if err := r.add(header, source); err != nil {
+			return err
+		}
+		r.tree.kept += len(header.Name) + len(header.Linkname)
+		if r.tree.kept > maxKept {
+			return entryError(header.Name, fmt.Errorf("the layer's names, attributes and missing directories take more than %d MiB", maxKept>>20))
+		}
+	}
+}
+
+// archiveError tells what is wrong with an archive from what is wrong with its source.
+func archiveError(err error) error {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: the archive is cut", ErrTruncated)
+	case errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong):
+		return fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	return err
+}
+
+// add adds one entry.
+func (r *reader) add(h *tar.Header, source io.Reader) error {
+	if h.Typeflag == tar.TypeXGlobalHeader { // says nothing about a file
+		return nil
+	}
+	path, err := r.path(h.Name)
+	if err != nil {
+		return entryError(h.Name, err)
+	}
+	o, err := ownerOf(h)
+	if err != nil {
+		return entryError(h.Name, err)
+	}
+	if len(path) == 0 {
+		if h.Typeflag != tar.TypeDir {
+			return entryError(h.Name, errors.New("the image's root must be a directory"))
+		}
+	} else if key, filtered := r.opts.Rules.filterKey(path); filtered {
+		r.filter(key)
+		if isSpecial(h.Typeflag) || isMarker(path[len(path)-1]) {
+			return nil
+		}
+	} else {
+		if isSpecial(h.Typeflag) && r.opts.DropSpecialFiles {
+			r.filter(FilteredSpecial)
+			return nil
+		}
+		r.tree.own(o)
+		if isMarker(path[len(path)-1]) {
+			return r.addMarker(h, path, o)
+		}
+	}
+	return r.addFile(h, path, o, source)
+}
+
+// path gives where an entry of the archive, or a hard link's target, is in the tree.
+func (r *reader) path(name string) ([]string, error) {
+	path, err := splitPath(name)
+	if err != nil {
+		return nil, err
+	}
+	if path, err = r.tree.resolve(path); err != nil {
+		return nil, err
+	}
+	return path, checkMarkers(path)
+}
+
+func (r *reader) filter(key string) {
+	if r.filtered == nil {
+		r.filtered = make(map[string]uint32)
+	}
+	r.filtered[key]++
+}
+
+// addMarker keeps a whiteout or opaque marker, of whatever type it is, as an empty file that is the same in every layer.
+//
+// One below a file of this layer is about the directory that the file replaces, so nothing is left for it to remove.
+func (r *reader) addMarker(h *tar.Header, path []string, o owner) error {
+	if r.tree.hides(path) {
+		return nil
+	}
+	if r.marker == nil {
+		marker, err := r.files.file(h.Name, objects.FileHeader{Mode: syscall.S_IFREG | 0o644}, 0, strings.NewReader(""))
+		if err != nil {
+			return err
+		}
+		r.marker = marker
+	}
+	r.tree.put(path, &node{owner: o, content: r.marker})
+	return nil
+}
+
+// addFile adds an entry that stands for itself. One that the path rules leave out is added too, because a hard link may share it.
+func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader) error {
+	if h.Typeflag == tar.TypeLink {
+		target, err := r.path(h.Linkname)
+		if err != nil {
+			return entryError(h.Name, fmt.Errorf("a hard link to %s: %w", quote(h.Linkname), err))
+		}
+		return r.tree.putLink(path, o, target, h.Name, h.Linkname)
+	}
+	attributes, err := xattrs(h.PAXRecords, h.Typeflag == tar.TypeSymlink)
+	if err != nil {
+		return entryError(h.Name, err)
+	}
+	mode := uint32(h.Mode & permissions)
+	header := objects.FileHeader{UID: o.uid, GID: o.gid, Xattrs: attributes}
+	var written *content
+	switch h.Typeflag {
+	case tar.TypeDir:
+		r.tree.putDir(path, o, mode, attributes)
+		return nil
+	case tar.TypeSymlink:
+		if err := checkTarget(h.Linkname); err != nil {
+			return entryError(h.Name, err)
+		}
+		header.Mode, header.Target = syscall.S_IFLNK|0o777, h.Linkname
+		written, err = r.files.symlink(h.Name, header)
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
+		header.Mode = syscall.S_IFREG | mode
+		written, err = r.files.file(h.Name, header, h.Size, source)
+	default:
+		return entryError(h.Name, unsupported(h.Typeflag))
+	}
+	if err != nil {
+		return archiveError(err)
+	}
+	r.tree.put(path, &node{owner: o, content: written})
+	return nil
+}
+
+func isSpecial(typeflag byte) bool {
+	return typeflag == tar.TypeChar || typeflag == tar.TypeBlock || typeflag == tar.TypeFifo
+}
+
+func unsupported(typeflag byte) error {
+	switch typeflag {
+	case tar.TypeChar:
+		return fmt.Errorf("a character device: %w", ErrUnsupportedEntry)
+	case tar.TypeBlock:
+		return fmt.Errorf("a block device: %w", ErrUnsupportedEntry)
+	case tar.TypeFifo:
+		return fmt.Errorf("a fifo: %w", ErrUnsupportedEntry)
+	}
+	return fmt.Errorf("its type %q is unknown", typeflag)
+}
