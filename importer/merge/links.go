@@ -1,0 +1,209 @@
+package merge
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// maxLinks is the number of symbolic links that one path may lead through, the kernel's own limit.
+const maxLinks = 40
+
+var errLoop = fmt.Errorf("it leads through more than %d symbolic links", maxLinks)
+
+// linked is an implied directory of a layer that the tree has as a symbolic link.
+type linked struct {
+	tree, meta objects.Checksum
+	path       string // in the layer commit
+	at         string // of the link in the merged tree
+}
+
+// hideLinked obeys the markers below a linked directory, as far as the link leads to a directory.
+func (l *layer) hideLinked(k linked) error {
+	at, ok, err := l.destination(k)
+	if err != nil || !ok {
+		return err
+	}
+	found, err := l.lookup(l.root, at)
+	if err != nil || found.dir == nil {
+		return err
+	}
+	return l.hide(found.dir, k.tree, k.path, at)
+}
+
+// addLinked adds what the layer has below linked directories, last, so that the links lead where they do in the finished
+// layer.
+func (l *layer) addLinked() error {
+	for len(l.links) > 0 {
+		k := l.links[0]
+		l.links = l.links[1:]
+		at, ok, err := l.destination(k)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		target, err := l.ensure(at, k.meta)
+		if err != nil {
+			return err
+		}
+		if err := l.add(target, k.tree, k.path, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destination gives the place in the commit that a linked directory leads to; ok is false when a commit holds nothing
+// there.
+func (l *layer) destination(k linked) (at string, ok bool, err error) {
+	image, err := l.follow(k.at)
+	if err != nil {
+		return "", false, entryError(k.path, err)
+	}
+	if image == "" {
+		if err := l.checkRoot(k); err != nil {
+			return "", false, entryError(k.path, err)
+		}
+		return "", true, nil
+	}
+	return l.paths.inCommit(image), l.paths.holdsContent(image), nil
+}
+
+// checkRoot refuses a directory that leads to the root when it has a top level which isn't at the root of a commit.
+func (l *layer) checkRoot(k linked) error {
+	t, err := l.read(k.tree)
+	if err != nil {
+		return err
+	}
+	names := make([]string, 0, len(t.Files)+len(t.Dirs))
+	for _, f := range t.Files {
+		names = append(names, f.Name)
+	}
+	for _, d := range t.Dirs {
+		names = append(names, d.Name)
+	}
+	for _, name := range names {
+		if hides, ok := hidden(name); ok {
+			name = hides
+		}
+		if l.paths.inCommit(name) != name || !l.paths.holdsContent(name) {
+			return fmt.Errorf("it leads through a symbolic link to the root and there to %q, which a commit has elsewhere", name)
+		}
+	}
+	return nil
+}
+
+// follow resolves the symbolic link at a place in the merged tree to a path of the image without links, inside the root as
+// a runtime sees it: ".." stops at the root, and what doesn't exist is taken as it is written.
+func (m *merger) follow(at string) (image string, err error) {
+	rest, links := strings.Split(m.paths.inImage(at), "/"), 0
+	for len(rest) > 0 {
+		component := rest[0]
+		rest = rest[1:]
+		switch component {
+		case "", ".":
+			continue
+		case "..":
+			image, _ = split(image)
+			continue
+		}
+		next := join(image, component)
+		found, err := m.lookup(m.root, m.paths.inCommit(next))
+		if err != nil {
+			return "", err
+		}
+		target, isLink, err := m.readLink(found)
+		if err != nil {
+			return "", err
+		}
+		if !isLink {
+			image = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", errLoop
+		}
+		if strings.HasPrefix(target, "/") {
+			image = ""
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return image, nil
+}
+
+// entry is what a path leads to: a directory, a non-directory, or neither.
+type entry struct {
+	dir  *dir
+	file objects.Checksum
+}
+
+func (e entry) exists() bool { return e.dir != nil || !e.file.IsZero() }
+
+// lookup finds a path below d, following no links. Directories that it returns are loaded.
+func (m *merger) lookup(d *dir, path string) (entry, error) {
+	for path != "" {
+		if err := m.load(d); err != nil {
+			return entry{}, err
+		}
+		var name string
+		name, path, _ = strings.Cut(path, "/")
+		next := d.dirs[name]
+		if next == nil {
+			if path != "" {
+				return entry{}, nil
+			}
+			return entry{file: d.files[name]}, nil
+		}
+		d = next
+	}
+	return entry{dir: d}, m.load(d)
+}
+
+// ensure gives the directory at a place in the merged tree. Missing ones are made with meta, and a non-directory in the way
+// gives place to one.
+func (m *merger) ensure(at string, meta objects.Checksum) (*dir, error) {
+	d := m.root
+	for at != "" {
+		if err := m.load(d); err != nil {
+			return nil, err
+		}
+		var name string
+		name, at, _ = strings.Cut(at, "/")
+		next := d.dirs[name]
+		if next == nil {
+			next = newDir(meta)
+			d.putDir(name, next)
+		}
+		d = next
+	}
+	return d, nil
+}
+
+// isLink tells whether the entry name of a loaded directory is a symbolic link.
+func (m *merger) isLink(d *dir, name string) (bool, error) {
+	_, isLink, err := m.readLink(entry{file: d.files[name]})
+	return isLink, err
+}
+
+// readLink gives the target of a symbolic link; anything else isn't one.
+func (m *merger) readLink(e entry) (target string, isLink bool, err error) {
+	if e.file.IsZero() {
+		return "", false, nil
+	}
+	header, content, err := m.repo.OpenFile(e.file)
+	if err != nil {
+		return "", false, err
+	}
+	if content != nil {
+		err = content.Close()
+	}
+	return header.Target, header.Mode&unix.S_IFMT == unix.S_IFLNK, err
+}
+
+var errKept = errors.New("it would replace a directory in which an OSTree commit keeps the image's /etc or /var")

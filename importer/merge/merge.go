@@ -1,0 +1,150 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ostree-importd/ostree-importd/importer/layertar"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// Options says how the layers were written.
+type Options struct {
+	// Rules are the path rules that the layer commits were made with.
+	Rules layertar.Rules
+	// Repo holds the layers' files: the symbolic links that a layer leads through are read from it.
+	Repo *ostreerepo.Repo
+}
+
+// Tree is the result of a merge: the checksums of a root dirtree and its dirmeta.
+type Tree struct {
+	Tree, Meta objects.Checksum
+}
+
+// LayerError says which layer a merge failed at.
+type LayerError struct {
+	Index int // counted from 1
+	Err   error
+}
+
+func (e *LayerError) Error() string { return fmt.Sprintf("layer %d: %v", e.Index, e.Err) }
+
+// Unwrap gives the cause.
+func (e *LayerError) Unwrap() error { return e.Err }
+
+// Merge overlays the layer commits, lowest first, over the tree of base, or over an empty tree when base is nil. It reads
+// commits and trees through st and writes the directories that it had to make into it. An entry that can't be placed is a
+// *layertar.EntryError; every error that concerns one layer is inside a *LayerError.
+//
+// Directories that a layer's commit metadata does not name as implied count as listed, so commits of other tools, which
+// don't record it, are overlaid as if their archive had listed every directory.
+func Merge(ctx context.Context, st *ostreerepo.Staging, base *objects.Commit, layers []objects.Checksum, opts Options) (Tree, error) {
+	m := &merger{ctx: ctx, st: st, repo: opts.Repo, paths: newPaths(opts.Rules), marked: map[objects.Checksum]bool{}}
+	var err error
+	if m.plain, err = st.WriteDirMeta(objects.DirMeta{Mode: 0o040755}); err != nil {
+		return Tree{}, err
+	}
+	m.root = newDir(m.plain)
+	if base != nil {
+		m.root = &dir{tree: base.Tree, meta: base.Meta}
+	}
+	for i, commit := range layers {
+		if err := m.overlay(commit); err != nil {
+			return Tree{}, &LayerError{Index: i + 1, Err: err}
+		}
+	}
+	if err := m.write(m.root); err != nil {
+		return Tree{}, err
+	}
+	return Tree{Tree: m.root.tree, Meta: m.root.meta}, nil
+}
+
+// merger is the state of one merge.
+type merger struct {
+	ctx    context.Context // of the one call that this value lives for
+	st     *ostreerepo.Staging
+	repo   *ostreerepo.Repo
+	paths  paths
+	root   *dir
+	plain  objects.Checksum          // dirmeta of a directory that nothing describes: 0755, owned by root
+	marked map[objects.Checksum]bool // dirtrees whose answer hasMarker knows
+}
+
+// overlay puts one layer over the tree so far.
+func (m *merger) overlay(commit objects.Checksum) error {
+	c, err := m.st.Commit(commit)
+	if err != nil {
+		return err
+	}
+	l := &layer{merger: m, implied: map[string]bool{}}
+	if v, ok := c.Metadata[layertar.MetaImplied]; ok {
+		names, ok := v.AsStrings()
+		if !ok {
+			return fmt.Errorf("commit %s: metadata %s has type %q, want \"as\"", commit, layertar.MetaImplied, v.Type)
+		}
+		for _, name := range names {
+			l.implied[name] = true
+		}
+	}
+	if err := l.hide(m.root, c.Tree, "", ""); err != nil {
+		return err
+	}
+	if !l.implied[""] {
+		m.root.meta = c.Meta
+	}
+	if err := l.add(m.root, c.Tree, "", ""); err != nil {
+		return err
+	}
+	return l.addLinked()
+}
+
+// hasMarker tells whether a layer's directory holds a marker, at any depth.
+func (m *merger) hasMarker(tree objects.Checksum) (bool, error) {
+	if known, ok := m.marked[tree]; ok {
+		return known, nil
+	}
+	t, err := m.read(tree)
+	if err != nil {
+		return false, err
+	}
+	found := false
+	for _, f := range t.Files {
+		found = found || isMarker(f.Name)
+	}
+	for _, d := range t.Dirs {
+		if found = found || isMarker(d.Name); found {
+			break
+		}
+		if found, err = m.hasMarker(d.Tree); err != nil {
+			return false, err
+		}
+	}
+	m.marked[tree] = found
+	return found, nil
+}
+
+// read reads a dirtree, unless the merge is canceled.
+func (m *merger) read(tree objects.Checksum) (objects.DirTree, error) {
+	if err := m.ctx.Err(); err != nil {
+		return objects.DirTree{}, err
+	}
+	return m.st.DirTree(tree)
+}
+
+const (
+	markerPrefix = ".wh."
+	opaqueMarker = ".wh..wh..opq"
+	otherMarker  = ".wh..wh." // plumbing of aufs: hides nothing
+)
+
+func isMarker(name string) bool { return strings.HasPrefix(name, markerPrefix) }
+
+// hidden gives the name that a whiteout hides.
+func hidden(marker string) (name string, ok bool) {
+	if strings.HasPrefix(marker, otherMarker) {
+		return "", false
+	}
+	return strings.CutPrefix(marker, markerPrefix)
+}

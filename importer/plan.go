@@ -1,0 +1,63 @@
+package importer
+
+import (
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Request says what to import. Two requests are the same work when reflect.DeepEqual says so.
+type Request struct {
+	// Image is any form that reference.Parse accepts.
+	Image string `json:"image"`
+	// Target, in any of the same forms, is the name to record the image under; empty means that of Image.
+	Target string `json:"target-image,omitempty"`
+	// NoRef imports the layers only: without a ref to hold it a merge commit could be pruned at any moment, so none is
+	// written and Result.Commit is empty.
+	NoRef bool `json:"no-imgref,omitempty"`
+	// Digest, when set, is the only manifest digest that is accepted.
+	Digest digest.Digest `json:"require-manifest-digest,omitempty"`
+	// Jobs is the number of layers to fetch at once; 0 means the importer's default.
+	Jobs int `json:"jobs,omitempty"`
+	// DropSpecialFiles leaves devices, fifos and sockets out, and counts them, where they would be an error otherwise.
+	DropSpecialFiles bool   `json:"drop-special-files,omitempty"`
+	Access           Access `json:"access,omitzero"`
+}
+
+// Plan is what an import will do. It is plain data that survives a restart as JSON.
+type Plan struct {
+	Request        Request       `json:"request"`
+	Reference      string        `json:"reference"` // the source, as reference.Reference prints it
+	ImageRef       string        `json:"image_ref"` // the ref of the image; empty with Request.NoRef
+	Manifest       []byte        `json:"manifest"`
+	Config         []byte        `json:"config"`
+	ManifestDigest digest.Digest `json:"manifest_digest"`
+	ConfigDigest   digest.Digest `json:"config_digest"`
+	Layers         []LayerPlan   `json:"layers"` // in manifest order, lowest first
+
+	// AlreadyPresent says that the image is stored with this manifest digest and nothing of it is missing; Commit is then
+	// its commit.
+	AlreadyPresent bool   `json:"already_present"`
+	Commit         string `json:"commit,omitempty"`
+	// PreviousDigest is the manifest digest of the image that ImageRef names now, or "".
+	PreviousDigest digest.Digest `json:"previous_digest,omitempty"`
+
+	LayersToFetch int       `json:"layers_to_fetch"` // distinct ones
+	BytesToFetch  uint64    `json:"bytes_to_fetch"`  // compressed
+	BytesTotal    uint64    `json:"bytes_total"`     // compressed, of all distinct layers
+	Version       string    `json:"version,omitempty"`
+	Created       time.Time `json:"created,omitzero"`
+}
+
+// LayerPlan is one layer of a Plan.
+type LayerPlan struct {
+	Digest    digest.Digest `json:"digest"`
+	DiffID    digest.Digest `json:"diff_id"`
+	Size      uint64        `json:"size"` // of the blob
+	MediaType string        `json:"media_type"`
+	Kind      string        `json:"kind"`
+	CreatedBy string        `json:"created_by,omitempty"`
+	Ref       string        `json:"ref"`
+	Commit    string        `json:"commit,omitempty"` // what Ref names now, or empty
+	Cached    bool          `json:"cached"`           // Commit can be used as it is
+}

@@ -1,0 +1,24 @@
+package importer
+
+import "github.com/opencontainers/go-digest"
+
+// Progress is a sample of a running import. Byte counts are compressed sizes.
+type Progress struct {
+	Stage        Stage           `json:"stage"`
+	LayersTotal  int             `json:"layers_total"` // distinct layers, cached ones included
+	LayersCached int             `json:"layers_cached"`
+	LayersDone   int             `json:"layers_done"` // of those that had to be fetched
+	Bytes        uint64          `json:"bytes"`       // of finished layers and of the attempts that run
+	BytesCached  uint64          `json:"bytes_cached"`
+	BytesTotal   uint64          `json:"bytes_total"` // of the layers to fetch
+	Running      []LayerProgress `json:"running"`     // by index
+}
+
+// LayerProgress is a layer that is being fetched.
+type LayerProgress struct {
+	Index   int           `json:"index"` // counted from 1
+	Digest  digest.Digest `json:"digest"`
+	Bytes   uint64        `json:"bytes"`
+	Size    uint64        `json:"size"`
+	Attempt int           `json:"attempt"` // counted from 1
+}

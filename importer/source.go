@@ -1,0 +1,39 @@
+package importer
+
+import (
+	"context"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+)
+
+// Source is one opened image. Its errors are *Error values where their class is known: Kind, Retryable and Hint are kept.
+type Source interface {
+	// Manifest gives the image's manifest in OCI form and the digest of the manifest as its origin stores it. The bytes
+	// hash to that digest unless the source had to convert them from another format.
+	Manifest(ctx context.Context) (raw []byte, dgst digest.Digest, err error)
+
+	// Config gives the bytes whose digest the manifest names as config.
+	Config(ctx context.Context) (raw []byte, err error)
+
+	// Blob gives the raw bytes of a layer, from the start. It may be called concurrently. A Read fails with the source's
+	// error, and never ends with a clean EOF after a fault that the source knows of. Close releases everything at any time.
+	Blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error)
+
+	Close() error
+}
+
+// OpenFunc opens an image. The context is for the opening alone; a Source that it returned is ended by Close.
+type OpenFunc func(ctx context.Context, image reference.Image, access Access) (Source, error)
+
+// Access says how a source is reached. The zero value means the configured credentials and verified TLS.
+type Access struct {
+	AuthFile       string   `json:"authfile,omitempty"`
+	Anonymous      bool     `json:"auth-anonymous,omitempty"`
+	CertDir        string   `json:"cert-dir,omitempty"`
+	SkipTLSVerify  bool     `json:"insecure-skip-tls-verification,omitempty"`
+	DecryptionKeys []string `json:"decryption-keys,omitempty"`
+}
