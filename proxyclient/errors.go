@@ -1,0 +1,100 @@
+package proxyclient
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"strings"
+)
+
+// Class says what kind of fault an [Error] is, so that a caller can branch on
+// it without reading texts.
+type Class string
+
+// The classes of errors.
+const (
+	ClassOther        Class = "other"         // none of the others
+	ClassNotFound     Class = "not-found"     // image, tag, repository or blob does not exist
+	ClassUnauthorized Class = "unauthorized"  // credentials missing, wrong or not sufficient
+	ClassPolicy       Class = "policy"        // the signature policy rejects the image, or can't be read
+	ClassNetwork      Class = "network"       // connection, TLS, DNS or server trouble
+	ClassTimeout      Class = "timeout"       // no answer, or no data, within the limit
+	ClassIntegrity    Class = "integrity"     // size or digest is not what the descriptor says
+	ClassToolMissing  Class = "tool-missing"  // the proxy command is not installed
+	ClassChildDied    Class = "child-died"    // the proxy process ended or broke the protocol
+	ClassUnsupported  Class = "unsupported"   // this proxy, or this kind of image, can't do that
+	ClassCanceled     Class = "canceled"      // the caller's context ended, or the proxy was closed
+	ClassConfig       Class = "configuration" // settings or reference are wrong or contradict each other
+)
+
+// Error is the error of every function of this package.
+type Error struct {
+	Class   Class
+	Op      string // protocol method, or the step that failed
+	Message string // complete text for a person, without Op
+	Stderr  string // the last of what the proxy wrote to its stderr, at most 8 KiB; may be empty
+	Err     error  // cause; may be nil
+
+	permanent bool // a ClassNetwork error that another try does not cure
+}
+
+func (e *Error) Error() string {
+	if e.Op == "" {
+		return e.Message
+	}
+	return e.Op + ": " + e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Retryable tells whether another try, with a new child and from byte 0, may
+// succeed. An integrity error is worth one more try only: a second one means
+// that the source itself is damaged.
+func (e *Error) Retryable() bool {
+	switch e.Class {
+	case ClassTimeout, ClassIntegrity:
+		return true
+	case ClassNetwork:
+		return !e.permanent
+	case ClassChildDied:
+		var exit *exec.ExitError
+		return errors.As(e.Err, &exit) && exit.ExitCode() == -1 // ended by a signal, which was not ours
+	default:
+		return false
+	}
+}
+
+// forOp returns the error as seen by the operation op.
+func (e *Error) forOp(op string) *Error {
+	own := *e
+	own.Op = op
+	return &own
+}
+
+// contextError makes the error of an ended context.
+func contextError(op string, ctx context.Context) *Error {
+	err := context.Cause(ctx)
+	class := ClassCanceled
+	if errors.Is(err, context.DeadlineExceeded) {
+		class = ClassTimeout
+	}
+	return &Error{Class: class, Op: op, Message: err.Error(), Err: err}
+}
+
+// maxText bounds what is kept of a text that the proxy sent.
+const maxText = 4096
+
+// printable makes a text from outside fit for one line of a log.
+func printable(text string) string {
+	if len(text) > maxText {
+		text = text[:maxText] + "…"
+	}
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
+}
