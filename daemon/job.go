@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+// work says what a job does. Jobs whose work is equal can be shared.
+type work struct {
+	Type    JobType          `json:"type"`
+	Request importer.Request `json:"request"`
+	// Manifest is set for an import of a stored plan: unlike Request.Digest it fetches that manifest even if the name
+	// that Request has now stands for another image.
+	Manifest digest.Digest `json:"manifest,omitempty"`
+}
+
+func (w work) equal(other work) bool { return reflect.DeepEqual(w, other) }
+
+// job is the one record that all handles on a job share. Fields that change are guarded by Manager.mu.
+type job struct {
+	id   uint64
+	work work
+	plan *importer.Plan // what to import, if that is a stored plan
+	done chan struct{}  // closed when finished
+
+	status       JobStatus
+	transactions []string // all ids that name the job; the first is status.TransactionID
+	holds        int      // handles whose Start has yet to be called
+	announced    bool     // holds reached zero: events name the job, and it may run
+	cancel       context.CancelFunc
+	manifest     digest.Digest // of the image, once known
+	stopped      importer.Kind // KindCanceled or KindInterrupted once it was told to stop
+	expiry       *time.Timer   // once finished
+	logged       time.Time     // when progress was last logged
+}
+
+// Job is one caller's handle on a job.
+type Job struct {
+	m     *Manager
+	job   *job
+	holds bool // guarded by m.mu
+}
+
+// ID is the job's number, from 1, never used again while the state directory lives.
+func (h *Job) ID() uint64 { return h.job.id }
+
+// Status is the job's present status, also after it is no longer retained.
+func (h *Job) Status() JobStatus {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	return h.job.status
+}
+
+// Start says that the caller who asked for the job knows its id. Everybody who got a handle from Import, Prepare or
+// ImportPrepared must call it, whether or not the reply could be delivered. A job that several callers share before it
+// was started waits for all of them. Calling it again does nothing.
+func (h *Job) Start() {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if !h.holds {
+		return
+	}
+	h.holds = false
+	h.job.holds--
+	if h.job.holds == 0 {
+		h.m.announce(h.job)
+	}
+}
+
+// Wait returns the last status when the job has finished, or the present one with ctx's error when ctx ends first.
+func (h *Job) Wait(ctx context.Context) (JobStatus, error) {
+	select {
+	case <-h.job.done:
+		return h.Status(), nil
+	case <-ctx.Done():
+		return h.Status(), ctx.Err()
+	}
+}
+
+// Cancel asks the job to stop. A queued job is finished at once; a running one will be when it has stopped, which Wait
+// tells; of one that is being canceled already nothing more is asked. The error has importer.KindNotCancellable: the
+// job has finished, or it is writing the image, which takes a moment only.
+func (h *Job) Cancel() error {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	switch s := h.job.status; {
+	case s.State == StateFinished:
+		return newError(importer.KindNotCancellable, "", "cannot cancel job %d: it has finished", s.ID)
+	case s.State == StateCanceling:
+		return nil
+	case !s.Cancellable:
+		return newError(importer.KindNotCancellable, "",
+			"cannot cancel job %d: it is writing the image to the repository", s.ID)
+	}
+	h.m.stop(h.job, importer.KindCanceled)
+	return nil
+}

@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+// JobType says what a job does.
+type JobType string
+
+const (
+	// JobImport brings an image into the repository.
+	JobImport JobType = "import"
+	// JobPrepare reads manifest and config of an image and stores what an import of it would do.
+	JobPrepare JobType = "prepare"
+)
+
+// JobState is where a job stands.
+//
+//	          Start, and a free slot
+//	queued ───────────────────────────▶ running ──────▶ finished
+//	  │                                    │ Cancel        ▲ ▲
+//	  │                                    ▼               │ │
+//	  │                                canceling ──────────┘ │
+//	  └──────────────── Cancel, Shutdown ────────────────────┘
+//
+// Nothing leads out of finished. A job that reaches its end although it was asked to stop (the request came too late)
+// is finished with the result that it has, not with ResultCanceled.
+type JobState string
+
+const (
+	// StateQueued: waiting for Start or for a slot.
+	StateQueued JobState = "queued"
+	// StateRunning: at work.
+	StateRunning JobState = "running"
+	// StateCanceling: told to stop, and not yet at its end.
+	StateCanceling JobState = "canceling"
+	// StateFinished: at its end; Result says which.
+	StateFinished JobState = "finished"
+)
+
+// JobResult is how a finished job ended.
+type JobResult string
+
+const (
+	// ResultNone: not finished.
+	ResultNone JobResult = ""
+	// ResultDone: the job did what was asked.
+	ResultDone JobResult = "done"
+	// ResultFailed: ErrorKind and ErrorMessage say why.
+	ResultFailed JobResult = "failed"
+	// ResultCanceled: somebody stopped it; ErrorKind is importer.KindCanceled.
+	ResultCanceled JobResult = "canceled"
+)
+
+// JobStatus is a copy of all that is known of one job at one moment.
+type JobStatus struct {
+	ID   uint64  `json:"id"`
+	Type JobType `json:"type"`
+	// Image is the reference as the caller wrote it.
+	Image string `json:"image"`
+	// TransactionID is the one that the job was created with; "" if none.
+	TransactionID string `json:"transaction_id,omitempty"`
+	// CallerUID and CallerUnit tell who created the job, whoever else shares it.
+	CallerUID  uint32   `json:"caller_uid"`
+	CallerUnit string   `json:"caller_unit,omitempty"`
+	State      JobState `json:"state"`
+	// Cancellable is false when Cancel would be refused: at the end, and while the image is being written.
+	Cancellable bool              `json:"cancellable"`
+	Progress    importer.Progress `json:"progress"`
+	// StatusText is one line for people.
+	StatusText   string        `json:"status_text"`
+	Result       JobResult     `json:"result,omitempty"`
+	ErrorKind    importer.Kind `json:"error_kind,omitempty"`
+	ErrorMessage string        `json:"error_message,omitempty"`
+	// Started and Finished are zero until then.
+	Started  time.Time `json:"started,omitzero"`
+	Finished time.Time `json:"finished,omitzero"`
+	// Import is set for an import with ResultDone. Readers must not change it.
+	Import *importer.Result `json:"import,omitempty"`
+	// PreparedID names the stored plan of a prepare with ResultDone; 0 otherwise.
+	PreparedID uint64 `json:"prepared_id,omitempty"`
+}
+
+// Fraction is the part of the job that is done, between 0 and 1, or -1 when that is not known.
+func (s JobStatus) Fraction() float64 {
+	p := s.Progress
+	switch toFetch := p.LayersTotal - p.LayersCached; {
+	case s.Result == ResultDone, p.Stage == importer.StageMerge, p.Stage == importer.StageLand:
+		return 1
+	case p.BytesTotal > 0:
+		return min(1, float64(p.Bytes)/float64(p.BytesTotal))
+	case toFetch > 0:
+		return min(1, float64(p.LayersDone)/float64(toFetch))
+	}
+	return -1
+}
+
+// statusText is the line for people that belongs to a status.
+func statusText(s JobStatus) string {
+	switch s.State {
+	case StateQueued:
+		return "waiting"
+	case StateCanceling:
+		return "canceling"
+	case StateFinished:
+		return finishedText(s)
+	}
+	p := s.Progress
+	switch p.Stage {
+	case importer.StageManifest, importer.StageConfig:
+		return "reading the manifest"
+	case importer.StagePlan:
+		return "looking for layers that are present"
+	case importer.StageFetch, importer.StageVerify, importer.StageLayer:
+		percent := math.Floor(100 * max(0, s.Fraction()))
+		return fmt.Sprintf("fetching %d/%d layers, %.0f %%", p.LayersDone, p.LayersTotal-p.LayersCached, percent)
+	case importer.StageMerge:
+		return fmt.Sprintf("merging %d layers", p.LayersTotal)
+	case importer.StageLand:
+		return "writing the image to the repository"
+	}
+	return "opening the image"
+}
+
+func finishedText(s JobStatus) string {
+	switch {
+	case s.Result == ResultCanceled:
+		return "canceled"
+	case s.Result == ResultFailed:
+		// Messages of programs can have several lines.
+		return "failed: " + strings.Join(strings.Fields(s.ErrorMessage), " ")
+	case s.Type == JobPrepare:
+		return "prepared"
+	case s.Import != nil && s.Import.AlreadyPresent:
+		return "already present"
+	}
+	return "imported"
+}

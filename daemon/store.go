@@ -1,0 +1,149 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+)
+
+// Names in the state directory. A file that can't be understood gets brokenSuffix appended; one that was being written
+// in a crash has partSuffix.
+const (
+	counterFile  = "next-job"
+	jobsDir      = "jobs"
+	plansDir     = "prepared"
+	recordSuffix = ".json"
+	brokenSuffix = ".broken"
+	partSuffix   = ".part"
+)
+
+// store is the state directory. Files appear whole or not at all. They are not synced to a disk: they need to survive
+// the process, not the machine. Its user sees to it that no two calls for one file run at once.
+type store struct {
+	dir string
+	log logrus.FieldLogger
+}
+
+// jobRecord is what is stored of a job.
+type jobRecord struct {
+	Status       JobStatus `json:"status"`
+	Work         work      `json:"work"`
+	Transactions []string  `json:"transactions,omitempty"`
+}
+
+func (s store) open() error {
+	for _, dir := range []string{jobsDir, plansDir} {
+		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
+			return fmt.Errorf("state: cannot make the directory for %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+func (s store) loadCounter() uint64 {
+	text, err := os.ReadFile(filepath.Join(s.dir, counterFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	var next uint64
+	if err == nil {
+		next, err = strconv.ParseUint(strings.TrimSpace(string(text)), 10, 63)
+	}
+	if err != nil {
+		s.setAside(counterFile, err)
+	}
+	return next
+}
+
+func (s store) saveCounter(next uint64) error {
+	return s.write(counterFile, []byte(strconv.FormatUint(next, 10)+"\n"))
+}
+
+// saveJob and savePlan report a failure in the log alone: the job goes on, and is only unknown to the next instance.
+func (s store) saveJob(record jobRecord) { s.saveRecord(jobsDir, record.Status.ID, record) }
+func (s store) savePlan(p Prepared)      { s.saveRecord(plansDir, p.ID, p) }
+
+func (s store) removeJob(id uint64)  { s.remove(recordName(jobsDir, id)) }
+func (s store) removePlan(id uint64) { s.remove(recordName(plansDir, id)) }
+
+func (s store) saveRecord(dir string, id uint64, record any) {
+	text, err := json.Marshal(record)
+	if err == nil {
+		err = s.write(recordName(dir, id), text)
+	}
+	if err != nil {
+		s.log.WithError(err).Warnf("cannot save the record of %s %d", dir, id)
+	}
+}
+
+func (s store) write(name string, content []byte) error {
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path+partSuffix, content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+partSuffix, path)
+}
+
+func (s store) remove(name string) {
+	if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.WithError(err).Warn("cannot remove an old record")
+	}
+}
+
+// setAside moves a file that can't be used out of the way, where a person can look at it.
+func (s store) setAside(name string, why error) {
+	log := s.log.WithError(why).WithField("file", filepath.Join(s.dir, name))
+	if err := os.Rename(filepath.Join(s.dir, name), filepath.Join(s.dir, name+brokenSuffix)); err != nil {
+		log.Warnf("cannot use a record, nor move it aside: %v", err)
+		return
+	}
+	log.Warnf("cannot use a record; moved it aside with the suffix %s", brokenSuffix)
+}
+
+// load reads all records of a directory. Each is given to use with the id that its name says; those that can't be read,
+// or for which use returns an error, are set aside.
+func load[T any](s store, dir string, use func(id uint64, record T) error) error {
+	entries, err := os.ReadDir(filepath.Join(s.dir, dir))
+	if err != nil {
+		return fmt.Errorf("state: cannot list the records of %s: %w", dir, err)
+	}
+	for _, entry := range entries {
+		name := filepath.Join(dir, entry.Name())
+		switch filepath.Ext(name) {
+		case partSuffix:
+			s.remove(name)
+		case recordSuffix:
+			if err := loadOne(s, name, use); err != nil {
+				s.setAside(name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func loadOne[T any](s store, name string, use func(id uint64, record T) error) error {
+	id, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), recordSuffix), 10, 63)
+	if err != nil {
+		return errors.New("the name is not a number")
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil {
+		return err
+	}
+	var record T
+	if err := json.Unmarshal(text, &record); err != nil {
+		return err
+	}
+	return use(id, record)
+}
+
+func recordName(dir string, id uint64) string {
+	return filepath.Join(dir, strconv.FormatUint(id, 10)+recordSuffix)
+}

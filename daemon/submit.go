@@ -1,0 +1,154 @@
+package daemon
+
+import (
+	"slices"
+
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+// Import prepares and imports an image in one job. Besides the kinds of refusals (importer.KindInterrupted while
+// shutting down, KindBusy, KindTooManyJobs, KindInvalidOption for a transaction id that was used for something else,
+// KindNotAvailable) no error comes from here: what goes wrong with the image is the job's result. The caller must call
+// Start on the job.
+func (m *Manager) Import(req importer.Request, opts JobOptions, caller Caller) (*Job, error) {
+	return m.submit(work{Type: JobImport, Request: req}, nil, opts, caller)
+}
+
+// Prepare stores the plan of an import; the status of the finished job has its PreparedID. The rest is as for Import.
+func (m *Manager) Prepare(req importer.Request, opts JobOptions, caller Caller) (*Job, error) {
+	return m.submit(work{Type: JobPrepare, Request: req}, nil, opts, caller)
+}
+
+// ImportPrepared imports what the plan says, whatever the image's name stands for by now. The plan stays. Besides the
+// errors of Import there are importer.KindNoSuchPrepared and KindPreparedExpired.
+func (m *Manager) ImportPrepared(id uint64, opts JobOptions, caller Caller) (*Job, error) {
+	p, err := m.Prepared(id)
+	if err != nil {
+		return nil, err
+	}
+	w := work{Type: JobImport, Request: p.Plan.Request, Manifest: p.Plan.ManifestDigest}
+	return m.submit(w, &p.Plan, opts, caller)
+}
+
+// submit finds the job that does w already, or makes a new one.
+func (m *Manager) submit(w work, plan *importer.Plan, opts JobOptions, caller Caller) (*Job, error) {
+	if len(w.Request.Access.DecryptionKeys) == 0 {
+		// Empty and nil are the same request, here and after a restart.
+		w.Request.Access.DecryptionKeys = nil
+	}
+	if _, err := m.importer(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j, err := m.sameTransaction(w, opts.TransactionID)
+	if err != nil {
+		return nil, err
+	}
+	if j == nil {
+		j = m.sameWork(w)
+		if err := m.admit(w.Type, j, opts); err != nil {
+			return nil, err
+		}
+		if j == nil {
+			if j, err = m.newJob(w, plan, caller); err != nil {
+				return nil, err
+			}
+		}
+		m.addTransaction(j, opts.TransactionID)
+		m.saveJob(j)
+	}
+	return m.hold(j), nil
+}
+
+// sameTransaction gives the job of the transaction, or nil.
+func (m *Manager) sameTransaction(w work, id string) (*job, error) {
+	j := m.byTransaction[id]
+	if j != nil && !j.work.equal(w) {
+		return nil, newError(importer.KindInvalidOption, "use a new id for each request",
+			"transaction id %q belongs to job %d, which does something else", id, j.id)
+	}
+	return j, nil
+}
+
+// sameWork gives a job that will do w for whoever asks, or nil.
+func (m *Manager) sameWork(w work) *job {
+	for _, j := range m.active {
+		if j.status.State != StateCanceling && j.work.equal(w) {
+			return j
+		}
+	}
+	return nil
+}
+
+// admit refuses what may not be queued: a new job if j is nil, another caller of j otherwise.
+func (m *Manager) admit(typ JobType, j *job, opts JobOptions) error {
+	if m.closing {
+		return interrupted("the daemon is stopping")
+	}
+	if opts.NoQueue && (j == nil || j.status.State == StateQueued) {
+		ahead := slices.DeleteFunc(slices.Clone(m.active), func(other *job) bool {
+			return other.work.Type != typ || j != nil && other.id >= j.id
+		})
+		if len(ahead) >= slots(typ) {
+			return newError(importer.KindBusy, "wait for it, or ask without no-queue", "job %d (%s of %s) is %s",
+				ahead[0].id, ahead[0].work.Type, ahead[0].work.Request.Image, ahead[0].status.State)
+		}
+	}
+	if j == nil && len(m.active) >= m.cfg.MaxJobs {
+		return newError(importer.KindTooManyJobs, "ask again when some have finished",
+			"%d jobs are queued or running", len(m.active))
+	}
+	return nil
+}
+
+// newJob makes a queued job that nobody holds yet.
+func (m *Manager) newJob(w work, plan *importer.Plan, caller Caller) (*job, error) {
+	id := m.nextID
+	if err := m.store.saveCounter(id + 1); err != nil {
+		return nil, newError(importer.KindFailed, "", "cannot record a new job: %w", err)
+	}
+	m.nextID++
+	j := &job{
+		id:   id,
+		work: w,
+		plan: plan,
+		done: make(chan struct{}),
+		status: JobStatus{
+			ID:          id,
+			Type:        w.Type,
+			Image:       w.Request.Image,
+			CallerUID:   caller.UID,
+			CallerUnit:  caller.Unit,
+			State:       StateQueued,
+			Cancellable: true,
+		},
+	}
+	j.status.StatusText = statusText(j.status)
+	m.jobs[id] = j
+	m.active = append(m.active, j)
+	return j, nil
+}
+
+// addTransaction lets an id name the job too.
+func (m *Manager) addTransaction(j *job, id string) {
+	if id == "" {
+		return
+	}
+	m.byTransaction[id] = j
+	j.transactions = append(j.transactions, id)
+	j.status.TransactionID = j.transactions[0]
+}
+
+// hold gives out a handle, whose Start the job waits for if it isn't started.
+func (m *Manager) hold(j *job) *Job {
+	if j.announced {
+		return &Job{m: m, job: j}
+	}
+	j.holds++
+	return &Job{m: m, job: j, holds: true}
+}
+
+func interrupted(cause string) *importer.Error {
+	return newError(importer.KindInterrupted, "ask again: layers that are complete are kept", "%s", cause)
+}
