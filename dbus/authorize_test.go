@@ -1,0 +1,196 @@
+package dbus
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"testing"
+
+	godbus "github.com/godbus/dbus/v5"
+)
+
+func yes(polkitCheck) (bool, bool, *godbus.Error) { return true, false, nil }
+func no(polkitCheck) (bool, bool, *godbus.Error)  { return false, false, nil }
+
+// password wants one: who may be asked gives it.
+func password(check polkitCheck) (bool, bool, *godbus.Error) {
+	return check.flags&polkitAllowInteraction != 0, true, nil
+}
+
+func broken(polkitCheck) (bool, bool, *godbus.Error) {
+	return false, false, godbus.NewError("org.freedesktop.PolicyKit1.Error.Failed", []any{"out of order"})
+}
+
+func TestWhatTakesWhichAuthorization(t *testing.T) {
+	s := newSuite(t, suiteOptions{})
+	polkit := s.startPolkit(t, no)
+	conn := s.connectAs(t, nobody)
+	none := properties{}
+	tests := map[string]struct {
+		method  string
+		image   string
+		options properties
+		action  string
+		details map[string]string
+	}{
+		"import": {"Import", "docker://example.com/x:1", none, actionImport,
+			map[string]string{"image": "docker://example.com/x:1", "transport": "registry", "options": ""}},
+		"another form": {"Import", "ostree-unverified-registry:example.com/x:1", properties{"jobs": uint32(2), "no-queue": true}, actionImport,
+			map[string]string{"image": "docker://example.com/x:1", "transport": "registry", "options": "jobs,no-queue"}},
+		"prepare": {"Prepare", "docker://example.com/x", none, actionPrepare,
+			map[string]string{"image": "docker://example.com/x", "transport": "registry", "options": ""}},
+		"a directory": {"Import", "oci:/root/images", none, actionImportUntrusted,
+			map[string]string{"image": "oci:/root/images", "transport": "oci", "options": ""}},
+		"prepare a directory": {"Prepare", "dir:/root", none, actionImportUntrusted,
+			map[string]string{"image": "dir:/root", "transport": "dir", "options": ""}},
+		"another name": {"Import", "docker://example.com/x", properties{"target-image": "docker://example.com/y"}, actionImportUntrusted,
+			map[string]string{"image": "docker://example.com/x", "transport": "registry", "options": "target-image", "target": "docker://example.com/y"}},
+		"authfile":     {"Import", "docker://example.com/x", properties{"authfile": "/root/auth"}, actionImportUntrusted, nil},
+		"anonymous":    {"Import", "docker://example.com/x", properties{"auth-anonymous": true}, actionImportUntrusted, nil},
+		"certificates": {"Prepare", "docker://example.com/x", properties{"cert-dir": "/root"}, actionImportUntrusted, nil},
+		"insecure":     {"Import", "docker://example.com/x", properties{"insecure-skip-tls-verification": true}, actionImportUntrusted, nil},
+		"keys":         {"Import", "docker://example.com/x", properties{"decryption-keys": []string{"/root/key"}}, actionImportUntrusted, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			before := len(polkit.asked())
+			err := s.manage(conn, test.method, test.image, variants(test.options)).Err
+			wantErrorName(t, err, errAccessDenied)
+			checks := polkit.asked()[before:]
+			if len(checks) != 1 || checks[0].action != test.action || checks[0].flags != 0 {
+				t.Fatalf("polkit was asked %+v, want %s", checks, test.action)
+			}
+			if test.details != nil && !maps.Equal(checks[0].details, test.details) {
+				t.Errorf("the details are %v, want %v", checks[0].details, test.details)
+			}
+			subject := checks[0].subject
+			if subject.Kind != "system-bus-name" || subject.Details["name"].Value() != conn.Names()[0] {
+				t.Errorf("the subject is %v", subject)
+			}
+		})
+	}
+	if jobs := s.manager.Jobs(); len(jobs) > 0 {
+		t.Errorf("jobs were made: %v", jobs)
+	}
+}
+
+func TestAnswersOfPolkit(t *testing.T) {
+	tests := map[string]struct {
+		answer      func(polkitCheck) (bool, bool, *godbus.Error) // nil: there is no polkit
+		interactive bool
+		want        string // "" for success
+	}{
+		"yes":                      {yes, false, ""},
+		"no":                       {no, false, errAccessDenied},
+		"no, whoever asks":         {no, true, errAccessDenied},
+		"password, nobody to ask":  {password, false, errInteractionRequired},
+		"password given":           {password, true, ""},
+		"polkit fails":             {broken, false, errAccessDenied},
+		"polkit is absent":         {nil, false, errAccessDenied},
+		"password, dialog refused": {func(polkitCheck) (bool, bool, *godbus.Error) { return false, true, nil }, true, errAccessDenied},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newSuite(t, suiteOptions{})
+			if test.answer != nil {
+				s.startPolkit(t, test.answer)
+			}
+			conn := s.connectAs(t, nobody)
+			msg := &godbus.Message{
+				Type: godbus.TypeMethodCall,
+				Headers: map[godbus.HeaderField]godbus.Variant{
+					godbus.FieldDestination: godbus.MakeVariant(BusName),
+					godbus.FieldPath:        godbus.MakeVariant(rootPath),
+					godbus.FieldInterface:   godbus.MakeVariant(managerInterface),
+					godbus.FieldMember:      godbus.MakeVariant("Import"),
+					godbus.FieldSignature:   godbus.MakeVariant(godbus.ParseSignatureMust("sa{sv}")),
+				},
+				Body: []any{"docker://example.com/image", boolVariant("wait")},
+			}
+			if test.interactive {
+				msg.Flags = godbus.FlagAllowInteractiveAuthorization
+			}
+			err := receive(t, conn.Send(msg, nil).Done).Err
+			if test.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantErrorName(t, err, test.want)
+		})
+	}
+}
+
+func TestReadingTakesNoAuthorization(t *testing.T) {
+	s := newSuite(t, suiteOptions{})
+	_, path := s.startImport(t, s.connect(t), "docker://example.com/image", nil)
+	conn := s.connectAs(t, nobody)
+	for _, err := range []error{
+		s.wait(conn, path),
+		s.manage(conn, "ListJobs").Err,
+		s.manage(conn, "ListImages").Err,
+		s.manage(conn, "DescribeImages").Err,
+		s.manage(conn, "GetImage", "docker://example.com/image").Err,
+		conn.Object(BusName, path).Call(propertiesInterface+".GetAll", 0, jobInterface).Err,
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCancelOfOthersJobsTakesAuthorization(t *testing.T) {
+	s := newSuite(t, suiteOptions{})
+	s.registry.block(t, "example.com/endless")
+	allowImport := func(check polkitCheck) (bool, bool, *godbus.Error) { return check.action == actionImport, false, nil }
+	polkit := s.startPolkit(t, allowImport)
+	root, other, third := s.connect(t), s.connectAs(t, nobody), s.connectAs(t, somebody)
+
+	id, path := s.startImport(t, root, "docker://example.com/endless", nil)
+	wantErrorName(t, s.manage(other, "CancelJob", id).Err, errAccessDenied)
+	wantErrorName(t, other.Object(BusName, path).Call(jobInterface+".Cancel", 0).Err, errAccessDenied)
+	checks := polkit.asked()
+	want := map[string]string{"job": fmt.Sprint(id), "type": "import", "image": "docker://example.com/endless"}
+	if len(checks) != 2 || checks[0].action != actionCancel || !maps.Equal(checks[0].details, want) {
+		t.Errorf("polkit was asked %+v", checks)
+	}
+	if err := s.manage(root, "CancelJob", id).Err; err != nil {
+		t.Error(err)
+	}
+	wantErrorName(t, s.wait(root, path), errorPrefix+"Canceled")
+
+	id, path = s.startImport(t, other, "docker://example.com/endless", nil)
+	wantErrorName(t, s.manage(third, "CancelJob", id).Err, errAccessDenied)
+	if err := s.manage(other, "CancelJob", id).Err; err != nil {
+		t.Errorf("one's own job: %v", err)
+	}
+	wantErrorName(t, s.wait(other, path), errorPrefix+"Canceled")
+}
+
+func TestCallerIsRecorded(t *testing.T) {
+	s := newSuite(t, suiteOptions{})
+	s.startPolkit(t, yes)
+	id, _ := s.startImport(t, s.connectAs(t, nobody), "docker://example.com/image", nil)
+	status, err := s.client(t).Job(t.Context(), id)
+	if err != nil || status.CallerUID != nobody || status.CallerUnit != unitOf(uint32(os.Getpid())) {
+		t.Errorf("%+v, %v", status, err)
+	}
+}
+
+func TestUnitOfProcess(t *testing.T) {
+	for group, want := range map[string]string{
+		"0::/system.slice/cron.service\n":                                          "cron.service",
+		"0::/user.slice/user-0.slice/session-3.scope\n":                            "session-3.scope",
+		"0::/system.slice/docker.service/payload\n":                                "docker.service",
+		"12:cpu:/\n1:name=systemd:/system.slice/cron.service\n0::/\n":              "cron.service",
+		"0::/user.slice/user-1.slice/user@1.service/app.slice/app-term-12.scope\n": "app-term-12.scope",
+		"0::/init.scope\n": "init.scope",
+		"0::/\n":           "",
+		"":                 "",
+	} {
+		if got := unitOfGroups(group); got != want {
+			t.Errorf("unitOfGroups(%q) = %q, want %q", group, got, want)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package dbus
+
+import (
+	"sync"
+	"time"
+
+	godbus "github.com/godbus/dbus/v5"
+)
+
+// callKey names one incoming call: serials are unique per sender.
+type callKey struct {
+	sender string
+	serial uint32
+}
+
+// pendingCall is what is known of the calls with one key. There is more than one only where a sender repeats a serial.
+type pendingCall struct {
+	count int
+	hooks []func()
+}
+
+// callTracker counts the calls that have come in and are not yet answered, and runs what has to come after an answer. Its
+// methods are hooks of a godbus.Conn: arrived runs in the reader goroutine, before the call is dispatched, and RetireSerial
+// right after a message was written.
+type callTracker struct {
+	// changed gets a token when a call ended or idleness has to be looked at again.
+	changed chan struct{}
+
+	mu      sync.Mutex
+	serial  uint32
+	pending map[callKey]*pendingCall
+	answers map[uint32]callKey // by the serial of the outgoing answer
+	last    time.Time
+}
+
+func newCallTracker() *callTracker {
+	return &callTracker{
+		changed: make(chan struct{}, 1),
+		pending: make(map[callKey]*pendingCall),
+		answers: make(map[uint32]callKey),
+		last:    time.Now(),
+	}
+}
+
+// GetSerial implements godbus.SerialGenerator. Serials start again after 2³² messages; those of that long ago are retired.
+func (t *callTracker) GetSerial() uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.serial++
+	if t.serial == 0 {
+		t.serial = 1
+	}
+	return t.serial
+}
+
+// RetireSerial implements godbus.SerialGenerator: the message has been written.
+func (t *callTracker) RetireSerial(serial uint32) {
+	t.mu.Lock()
+	key, isAnswer := t.answers[serial]
+	delete(t.answers, serial)
+	t.mu.Unlock()
+	if isAnswer {
+		t.finish(key)
+	}
+}
+
+// arrived is the interceptor of incoming messages.
+func (t *callTracker) arrived(msg *godbus.Message) {
+	if msg.Type != godbus.TypeMethodCall {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := keyOf(msg)
+	if t.pending[key] == nil {
+		t.pending[key] = &pendingCall{}
+	}
+	t.pending[key].count++
+}
+
+// answering is the interceptor of outgoing messages.
+func (t *callTracker) answering(msg *godbus.Message) {
+	if msg.Type != godbus.TypeMethodReply && msg.Type != godbus.TypeError {
+		return
+	}
+	destination, _ := msg.Headers[godbus.FieldDestination].Value().(string)
+	serial, _ := msg.Headers[godbus.FieldReplySerial].Value().(uint32)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answers[msg.Serial()] = callKey{destination, serial}
+}
+
+// after has fn run once the answer to the call is written; for a call that wants none, once its handler has returned. The call
+// must not be answered yet.
+func (t *callTracker) after(key callKey, fn func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pending[key].hooks = append(t.pending[key].hooks, fn)
+}
+
+// finish ends a call. Its hooks have run when it is no longer counted.
+func (t *callTracker) finish(key callKey) {
+	t.mu.Lock()
+	call := t.pending[key]
+	if call == nil {
+		t.mu.Unlock()
+		return
+	}
+	hooks := call.hooks
+	call.hooks = nil
+	t.mu.Unlock()
+	for _, hook := range hooks {
+		hook()
+	}
+	t.mu.Lock()
+	call.count--
+	if call.count == 0 {
+		delete(t.pending, key)
+	}
+	t.last = time.Now()
+	t.mu.Unlock()
+	t.poke()
+}
+
+// poke has idleness looked at again.
+func (t *callTracker) poke() {
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// touch counts as activity, as the end of a call does.
+func (t *callTracker) touch() {
+	t.mu.Lock()
+	t.last = time.Now()
+	t.mu.Unlock()
+	t.poke()
+}
+
+// state is the number of unanswered calls and the time of the last activity.
+func (t *callTracker) state() (pending int, last time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.pending), t.last
+}
+
+func keyOf(msg *godbus.Message) callKey {
+	sender, _ := msg.Headers[godbus.FieldSender].Value().(string)
+	return callKey{sender, msg.Serial()}
+}

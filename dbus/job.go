@@ -1,0 +1,162 @@
+package dbus
+
+import (
+	"slices"
+
+	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/ostree-importd/ostree-importd/daemon"
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+func (s *Server) jobMethods() map[string]handler {
+	return map[string]handler{
+		"Cancel":   func(c *call) ([]any, error) { return nil, s.cancel(c, c.object.job) },
+		"Wait":     s.waitForJob,
+		"Describe": func(c *call) ([]any, error) { return describe(c.object.job.Status()) },
+	}
+}
+
+func (s *Server) waitForJob(c *call) ([]any, error) {
+	status, err := finished(c, c.object.job)
+	if err != nil {
+		return nil, err
+	}
+	return []any{string(status.Result), variants(jobResults(status))}, nil
+}
+
+// finished waits for the end of a job. One that failed is an error.
+func finished(c *call, job *daemon.Job) (daemon.JobStatus, error) {
+	status, err := job.Wait(c.ctx)
+	if err != nil {
+		return status, err
+	}
+	return status, jobError(status)
+}
+
+// cancel stops a job for its creator, and for others who may.
+func (s *Server) cancel(c *call, job *daemon.Job) error {
+	if err := s.authorizeCancel(c, job.Status()); err != nil {
+		return err
+	}
+	return job.Cancel()
+}
+
+// answerWithJob starts a job and answers with its id and path: at once, or with wait after its end.
+func (s *Server) answerWithJob(c *call, wait bool, begin func() (*daemon.Job, error)) ([]any, error) {
+	job, err := s.startJob(c, wait, begin)
+	if err != nil {
+		return nil, err
+	}
+	if wait {
+		if _, err := finished(c, job); err != nil {
+			return nil, err
+		}
+	}
+	return []any{job.ID(), jobPath(job.ID())}, nil
+}
+
+// startJob creates or joins a job. Where the answer names it, it is not started before that answer is written: nobody is to
+// hear of it from a signal before.
+func (s *Server) startJob(c *call, wait bool, begin func() (*daemon.Job, error)) (*daemon.Job, error) {
+	job, err := begin()
+	if err != nil {
+		return nil, err
+	}
+	if wait {
+		job.Start()
+	} else {
+		s.calls.after(c.key, job.Start)
+	}
+	return job, nil
+}
+
+func jobProperties(status daemon.JobStatus) properties {
+	return properties{
+		"Id":             status.ID,
+		"Type":           string(status.Type),
+		"Image":          status.Image,
+		"TransactionId":  status.TransactionID,
+		"CallerUID":      status.CallerUID,
+		"CallerUnit":     busText(status.CallerUnit),
+		"State":          string(status.State),
+		"Cancellable":    status.Cancellable,
+		"Progress":       status.Fraction(),
+		"ProgressDetail": variants(progressDetail(status)),
+		"StatusText":     busText(status.StatusText),
+		"Result":         string(status.Result),
+		"ErrorName":      errorName(status.ErrorKind),
+		"ErrorMessage":   busText(status.ErrorMessage),
+		"Results":        variants(jobResults(status)),
+		"StartedUSec":    microseconds(status.Started),
+		"FinishedUSec":   microseconds(status.Finished),
+	}
+}
+
+// constantJobProperties never change, so that no signal needs to carry them.
+func constantJobProperties() []string {
+	var names []string
+	for _, property := range interfaceSpecs()[jobInterface].Properties {
+		if len(property.Annotations) > 0 {
+			names = append(names, property.Name)
+		}
+	}
+	return names
+}
+
+// progressDetail has the keys of bootc's progress: a task with subtasks, bytes within steps.
+func progressDetail(status daemon.JobStatus) properties {
+	progress := &status.Progress
+	subtasks := []map[string]godbus.Variant{}
+	for _, layer := range progress.Running {
+		subtasks = append(subtasks, variants(properties{
+			"subtask":     "layer",
+			"id":          string(layer.Digest),
+			"bytes":       layer.Bytes,
+			"bytes-total": layer.Size,
+			"attempt":     uint32(layer.Attempt),
+		}))
+	}
+	return properties{
+		"task":         string(progress.Stage),
+		"description":  busText(status.StatusText),
+		"bytes":        progress.Bytes,
+		"bytes-cached": progress.BytesCached,
+		"bytes-total":  progress.BytesTotal,
+		"steps":        uint64(progress.LayersDone),
+		"steps-cached": uint64(progress.LayersCached),
+		"steps-total":  uint64(progress.LayersTotal),
+		"subtasks":     subtasks,
+	}
+}
+
+// jobResults are what a job that is done has to show.
+func jobResults(status daemon.JobStatus) properties {
+	switch {
+	case status.Import != nil:
+		return importResults(status.Import)
+	case status.PreparedID != 0:
+		return properties{"prepared-id": status.PreparedID, "prepared": preparedPath(status.PreparedID)}
+	}
+	return nil
+}
+
+func importResults(result *importer.Result) properties {
+	filtered := make(map[string]uint32)
+	for _, counts := range result.Filtered {
+		for name, count := range counts {
+			filtered[busText(name)] += count
+		}
+	}
+	fetched := slices.DeleteFunc(slices.Clone(result.Layers), func(layer importer.LayerResult) bool { return layer.Cached })
+	return properties{
+		"commit":          result.Commit,
+		"image-ref":       result.ImageRef,
+		"manifest-digest": string(result.ManifestDigest),
+		"config-digest":   string(result.ConfigDigest),
+		"already-present": result.AlreadyPresent,
+		"layers-fetched":  uint32(len(fetched)),
+		"bytes-fetched":   result.BytesFetched,
+		"filtered":        filtered,
+	}
+}

@@ -1,0 +1,87 @@
+package dbus
+
+import (
+	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/ostree-importd/ostree-importd/daemon"
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+func (s *Server) preparedMethods() map[string]handler {
+	return map[string]handler{
+		"Import":   s.importPrepared,
+		"Discard":  s.discardPrepared,
+		"Describe": s.describePrepared,
+	}
+}
+
+func (s *Server) importPrepared(c *call) ([]any, error) {
+	var variants map[string]godbus.Variant
+	if err := c.store(&variants); err != nil {
+		return nil, err
+	}
+	options, err := readOptions(c.member, importPreparedOptions, variants)
+	if err != nil {
+		return nil, err
+	}
+	prepared := &c.object.prepared
+	caller, err := s.authorizeRequest(c, actionImport, prepared.Plan.Request, options.names)
+	if err != nil {
+		return nil, err
+	}
+	return s.answerWithJob(c, options.wait, func() (*daemon.Job, error) {
+		return s.manager.ImportPrepared(prepared.ID, options.job, caller)
+	})
+}
+
+func (s *Server) discardPrepared(c *call) ([]any, error) {
+	if _, err := s.authorizeRequest(c, actionPrepare, c.object.prepared.Plan.Request, nil); err != nil {
+		return nil, err
+	}
+	return nil, s.manager.Discard(c.object.prepared.ID)
+}
+
+// describePrepared leaves out how the image is reached: everybody may ask, and that can name secrets.
+func (s *Server) describePrepared(c *call) ([]any, error) {
+	prepared := c.object.prepared
+	prepared.Plan.Request.Access = importer.Access{}
+	return describe(prepared)
+}
+
+func preparedState(plan *importer.Plan) string {
+	if plan.AlreadyPresent {
+		return stateAlreadyPresent
+	}
+	return stateReady
+}
+
+func preparedProperties(prepared daemon.Prepared) properties {
+	plan := &prepared.Plan
+	type layer struct {
+		Digest    string
+		Size      uint64
+		Kind      string
+		MediaType string
+		Present   bool
+		CreatedBy string
+	}
+	layers := []layer{}
+	for _, l := range plan.Layers {
+		layers = append(layers, layer{string(l.Digest), l.Size, l.Kind, busText(l.MediaType), l.Cached, busText(l.CreatedBy)})
+	}
+	return properties{
+		"Id":                     prepared.ID,
+		"Image":                  plan.Request.Image,
+		"State":                  preparedState(plan),
+		"ManifestDigest":         string(plan.ManifestDigest),
+		"ConfigDigest":           string(plan.ConfigDigest),
+		"ImageVersion":           busText(plan.Version),
+		"Layers":                 layers,
+		"LayersToFetch":          uint32(plan.LayersToFetch),
+		"BytesToFetch":           plan.BytesToFetch,
+		"BytesTotal":             plan.BytesTotal,
+		"Commit":                 plan.Commit,
+		"PreviousManifestDigest": string(plan.PreviousDigest),
+		"ExpiresUSec":            microseconds(prepared.Expires),
+	}
+}

@@ -1,0 +1,152 @@
+package dbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	godbus "github.com/godbus/dbus/v5"
+	"github.com/sirupsen/logrus"
+
+	"github.com/ostree-importd/ostree-importd/daemon"
+)
+
+// defaultShutdownTimeout leaves a margin below the 90 s that service managers usually wait.
+const defaultShutdownTimeout = 80 * time.Second
+
+// ServerConfig says what a Server serves, and where.
+type ServerConfig struct {
+	Manager *daemon.Manager
+	// Address is "system", "session" or a D-Bus address; "" means "system".
+	Address string
+	// IdleTimeout is how long after the last call and the last job Run returns; 0 means never.
+	IdleTimeout time.Duration
+	// ShutdownTimeout bounds how long Run waits for canceled jobs when its context ends; 0 means 80 s.
+	ShutdownTimeout time.Duration
+	// Notify tells the service manager the state (sd_notify assignments, several of them in one datagram); nil tells nobody.
+	Notify func(states ...string)
+	// Version and Repository are what the properties of these names say.
+	Version    string
+	Repository string
+	// Log takes the server's messages, and its level is what LogControl1 changes; nil discards.
+	Log *logrus.Logger
+}
+
+// Server serves a daemon.Manager under BusName.
+type Server struct {
+	manager         *daemon.Manager
+	conn            *godbus.Conn
+	calls           *callTracker
+	log             *logrus.Logger
+	notify          func(states ...string)
+	idleTimeout     time.Duration
+	shutdownTimeout time.Duration
+	version         string
+	repository      string
+	methods         map[string]map[string]handler
+	setters         map[string]map[string]func(value any) error
+	events          <-chan daemon.Event
+	unsubscribe     func()
+}
+
+// NewServer connects to the bus and takes BusName; calls are answered from then on. Run has to follow.
+func NewServer(ctx context.Context, config ServerConfig) (*Server, error) {
+	s := &Server{
+		manager:         config.Manager,
+		calls:           newCallTracker(),
+		log:             config.Log,
+		notify:          config.Notify,
+		idleTimeout:     config.IdleTimeout,
+		shutdownTimeout: config.ShutdownTimeout,
+		version:         config.Version,
+		repository:      config.Repository,
+	}
+	if s.log == nil {
+		s.log = logrus.New()
+		s.log.SetOutput(io.Discard)
+	}
+	if s.notify == nil {
+		s.notify = func(...string) {}
+	}
+	if s.shutdownTimeout == 0 {
+		s.shutdownTimeout = defaultShutdownTimeout
+	}
+	s.methods = s.standardMethods()
+	s.methods[managerInterface] = s.managerMethods()
+	s.methods[jobInterface] = s.jobMethods()
+	s.methods[preparedInterface] = s.preparedMethods()
+	s.methods[imageInterface] = s.imageMethods()
+	s.setters = map[string]map[string]func(any) error{logControlInterface: {"LogLevel": s.setLogLevel}}
+
+	conn, err := connect(ctx, config.Address,
+		godbus.WithHandler(router{s}),
+		godbus.WithSerialGenerator(s.calls),
+		godbus.WithIncomingInterceptor(s.calls.arrived),
+		godbus.WithOutgoingInterceptor(s.calls.answering))
+	if err != nil {
+		return nil, err
+	}
+	s.conn = conn
+	s.events, s.unsubscribe = s.manager.Subscribe()
+	if err := s.takeName(ctx); err != nil {
+		s.unsubscribe()
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Run says READY=1 and serves. It returns nil after the idle timeout and when ctx ends (jobs are canceled then and their
+// callers are answered), and an error when the bus went away or took the name. The server cannot be used afterwards.
+func (s *Server) Run(ctx context.Context) error {
+	stop, announced := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(announced)
+		newAnnouncer(s.manager.Active, s.emit, s.showStatus).run(s.events, stop, s.calls.touch)
+	}()
+	s.notify("READY=1", "STATUS="+statusWaiting)
+	err := s.serve(ctx)
+	close(stop)
+	<-announced
+	s.unsubscribe()
+	if closeErr := s.conn.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("close the connection to the bus: %w", closeErr)
+	}
+	return err
+}
+
+// emit sends a signal. A bus that is gone is Run's business.
+func (s *Server) emit(path godbus.ObjectPath, signal string, values ...any) {
+	if err := s.conn.Emit(path, signal, values...); err != nil && !errors.Is(err, godbus.ErrClosed) {
+		s.log.WithError(err).Errorf("cannot emit %s", signal)
+	}
+}
+
+// showStatus has the service manager show one line.
+func (s *Server) showStatus(text string) {
+	s.notify("STATUS=" + strings.ReplaceAll(text, "\n", " "))
+}
+
+func (s *Server) takeName(ctx context.Context) error {
+	var reply godbus.RequestNameReply
+	err := callBus(ctx, s.conn, "RequestName", BusName, godbus.NameFlagDoNotQueue).Store(&reply)
+	if err != nil {
+		return fmt.Errorf("take the bus name %s: %w", BusName, err)
+	}
+	if reply != godbus.RequestNameReplyPrimaryOwner && reply != godbus.RequestNameReplyAlreadyOwner {
+		return fmt.Errorf("take the bus name %s: another process owns it", BusName)
+	}
+	return nil
+}
+
+func (s *Server) releaseName() error {
+	var reply godbus.ReleaseNameReply
+	err := callBus(s.conn.Context(), s.conn, "ReleaseName", BusName).Store(&reply)
+	if err != nil {
+		return fmt.Errorf("release the bus name %s: %w", BusName, err)
+	}
+	return nil
+}
