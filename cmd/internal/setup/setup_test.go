@@ -1,0 +1,69 @@
+package setup
+
+import (
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/proxyclient"
+)
+
+func TestProviderWaitsForTheRepository(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "repo")
+	open := Provider(Config{Repository: path})
+	_, err := open(t.Context())
+	if importer.KindOf(err) != importer.KindNotAvailable || !strings.Contains(err.Error(), path) {
+		t.Fatalf("error %v, want one of kind NotAvailable that names %s", err, path)
+	}
+	if _, err := ostreerepo.Create(t.Context(), path, ostreerepo.ModeBareUser, ostreerepo.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := open(t.Context()); err != nil || second != first {
+		t.Errorf("a second importer (%v), want the first again", err)
+	}
+}
+
+func TestSourceError(t *testing.T) {
+	for _, test := range []struct {
+		class proxyclient.Class
+		want  importer.Kind
+	}{
+		{proxyclient.ClassNotFound, importer.KindReferenceNotFound},
+		{proxyclient.ClassUnauthorized, importer.KindRegistryUnauthorized},
+		{proxyclient.ClassPolicy, importer.KindSignatureRejected},
+		{proxyclient.ClassNetwork, importer.KindNetwork},
+		{proxyclient.ClassTimeout, importer.KindTimeout},
+		{proxyclient.ClassIntegrity, importer.KindDigestMismatch},
+		{proxyclient.ClassToolMissing, importer.KindToolFailed},
+		{proxyclient.ClassChildDied, importer.KindToolFailed},
+		{proxyclient.ClassUnsupported, importer.KindUnsupportedImage},
+		{proxyclient.ClassCanceled, importer.KindCanceled},
+		{proxyclient.ClassConfig, importer.KindInvalidOption},
+		{proxyclient.ClassOther, importer.KindFailed},
+	} {
+		t.Run(string(test.class), func(t *testing.T) {
+			cause := &proxyclient.Error{Class: test.class, Op: "GetBlob", Message: "reason"}
+			err := sourceError(cause)
+			var converted *importer.Error
+			if !errors.As(err, &converted) || converted.Kind != test.want || converted.Retryable != cause.Retryable() {
+				t.Errorf("%#v, want kind %s, retryable %v", err, test.want, cause.Retryable())
+			}
+			if !errors.Is(err, error(cause)) {
+				t.Error("the cause is not in the chain")
+			}
+		})
+	}
+	for _, err := range []error{nil, io.EOF} {
+		if got := sourceError(err); got != err {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
+
+	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/proxyclient"
+)
+
+// proxyUsers are the users that the proxy may run as when we are root: the
+// first that exists.
+var proxyUsers = [...]string{"ostree-importd", "nobody"}
+
+// openSource returns an importer.OpenFunc that opens images through skopeo.
+func openSource(log logrus.FieldLogger) importer.OpenFunc {
+	return func(ctx context.Context, image reference.Image, access importer.Access) (importer.Source, error) {
+		credential, err := proxyCredential()
+		if err != nil {
+			return nil, &importer.Error{Kind: importer.KindToolFailed, Stage: importer.StageOpen, Err: err}
+		}
+		opened, err := proxyclient.OpenSource(ctx, proxyclient.Config{
+			AuthFile:       access.AuthFile,
+			Anonymous:      access.Anonymous,
+			CertDir:        access.CertDir,
+			SkipTLSVerify:  access.SkipTLSVerify,
+			DecryptionKeys: access.DecryptionKeys,
+			User:           credential,
+			Log:            log,
+		}, image.String())
+		if err != nil {
+			return nil, sourceError(err)
+		}
+		return source{opened}, nil
+	}
+}
+
+// proxyCredential is the unprivileged user for the proxy, nil when we are
+// unprivileged ourselves.
+func proxyCredential() (*proxyclient.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	var problem error
+	for _, name := range proxyUsers {
+		account, err := user.Lookup(name)
+		if err != nil {
+			problem = err
+			continue
+		}
+		uid, err := strconv.ParseUint(account.Uid, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		gid, err := strconv.ParseUint(account.Gid, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		return &proxyclient.Credential{UID: uint32(uid), GID: uint32(gid)}, nil
+	}
+	return nil, problem
+}
+
+// source is a proxyclient.Source with the importer's errors.
+type source struct{ opened *proxyclient.Source }
+
+func (s source) Manifest(ctx context.Context) ([]byte, digest.Digest, error) {
+	raw, dgst, err := s.opened.Manifest(ctx)
+	return raw, dgst, sourceError(err)
+}
+
+func (s source) Config(ctx context.Context) ([]byte, error) {
+	raw, err := s.opened.Config(ctx)
+	return raw, sourceError(err)
+}
+
+func (s source) Blob(ctx context.Context, descriptor ocispec.Descriptor) (io.ReadCloser, error) {
+	stream, err := s.opened.Blob(ctx, descriptor)
+	if err != nil {
+		return nil, sourceError(err)
+	}
+	return blob{stream}, nil
+}
+
+func (s source) Close() error { return sourceError(s.opened.Close()) }
+
+// blob is a stream with the importer's errors.
+type blob struct{ io.ReadCloser }
+
+func (b blob) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	return n, sourceError(err)
+}
+
+// sourceError gives an error of the proxy client the importer's kind. Other
+// errors, io.EOF among them, stay as they are.
+func sourceError(err error) error {
+	var cause *proxyclient.Error
+	if !errors.As(err, &cause) {
+		return err
+	}
+	converted := &importer.Error{Kind: kindOf(cause.Class), Retryable: cause.Retryable(), Err: err}
+	switch cause.Class {
+	case proxyclient.ClassUnauthorized:
+		converted.Hint = "give credentials with an authfile, or see that the image is public"
+	case proxyclient.ClassPolicy:
+		converted.Hint = "see containers-policy.json(5)"
+	}
+	return converted
+}
+
+// kindOf is the one place where the proxy's classes become the importer's
+// kinds.
+func kindOf(class proxyclient.Class) importer.Kind {
+	switch class {
+	case proxyclient.ClassNotFound:
+		return importer.KindReferenceNotFound
+	case proxyclient.ClassUnauthorized:
+		return importer.KindRegistryUnauthorized
+	case proxyclient.ClassPolicy:
+		return importer.KindSignatureRejected
+	case proxyclient.ClassNetwork:
+		return importer.KindNetwork
+	case proxyclient.ClassTimeout:
+		return importer.KindTimeout
+	case proxyclient.ClassIntegrity:
+		return importer.KindDigestMismatch
+	case proxyclient.ClassToolMissing, proxyclient.ClassChildDied:
+		return importer.KindToolFailed
+	case proxyclient.ClassUnsupported:
+		return importer.KindUnsupportedImage
+	case proxyclient.ClassCanceled:
+		return importer.KindCanceled
+	case proxyclient.ClassConfig:
+		return importer.KindInvalidOption
+	}
+	return importer.KindFailed
+}

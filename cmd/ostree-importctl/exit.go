@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+// Exit codes; the manual page lists them.
+const (
+	exitDone       = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitNotFound   = 3
+	exitRefused    = 4
+	exitNothingNew = 77
+	exitCanceled   = 130
+)
+
+// errNothingNew ends `prepare --check` when a pull would change nothing. It
+// is an answer, not a failure: nothing is printed.
+var errNothingNew = errors.New("nothing new")
+
+// errInterrupted ends a pull at Ctrl-C, after its job was told to stop.
+var errInterrupted = fmt.Errorf("interrupted, the job was told to stop: %w", context.Canceled)
+
+// usageError is a command line that can't be acted on.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// exitCode maps an error to the exit code of the manual page.
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errNothingNew):
+		return exitNothingNew
+	case errors.Is(err, context.Canceled):
+		return exitCanceled
+	}
+	switch importer.KindOf(err) {
+	case importer.KindInvalidReference, importer.KindInvalidOption:
+		return exitUsage
+	case importer.KindNoSuchImage, importer.KindNoSuchJob, importer.KindNoSuchPrepared, importer.KindReferenceNotFound:
+		return exitNotFound
+	case importer.KindSignatureRejected, importer.KindManifestMismatch, importer.KindRegistryUnauthorized, importer.KindAccessDenied:
+		return exitRefused
+	case importer.KindCanceled:
+		return exitCanceled
+	}
+	return exitFailed
+}

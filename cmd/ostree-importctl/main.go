@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-importd/ostree-importd/cmd/internal/setup"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal the default comes back: a second one ends the
+	// command at once and leaves a job of the daemon to itself.
+	context.AfterFunc(ctx, stop)
+	err := execute(ctx, os.Args[1:], os.Stdout)
+	if err != nil && !errors.Is(err, errNothingNew) {
+		fmt.Fprintf(os.Stderr, "ostree-importctl: %v\n", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// execute runs the command line args. What cobra refuses before a verb's work
+// begins is an error of usage.
+func execute(ctx context.Context, args []string, stdout io.Writer) error {
+	root := rootCommand()
+	begun := false
+	for _, verb := range root.Commands() {
+		if work := verb.RunE; work != nil {
+			verb.RunE = func(cmd *cobra.Command, args []string) error {
+				begun = true
+				return work(cmd, args)
+			}
+		}
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !begun {
+		return usageError{err}
+	}
+	return err
+}
+
+// settings are the options before the verb.
+type settings struct {
+	system, session, local, json, quiet, verbose bool
+	address, repository                          string
+}
+
+func rootCommand() *cobra.Command {
+	var s settings
+	root := &cobra.Command{
+		Use:           "ostree-importctl",
+		Short:         "Pull container images into an OSTree repository",
+		Version:       setup.Version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	flags := root.PersistentFlags()
+	flags.BoolVar(&s.system, "system", false, "talk to the daemon on the system bus (default)")
+	flags.BoolVar(&s.session, "session", false, "talk to a daemon on the session bus")
+	flags.StringVar(&s.address, "address", "", "talk to a daemon on the bus at this `address`")
+	flags.BoolVar(&s.local, "local", false, "do the work in this process, without bus or daemon")
+	flags.StringVar(&s.repository, "repo", "", "`path` of the repository, with --local (default "+setup.DefaultRepository()+")")
+	flags.BoolVar(&s.json, "json", false, "print one JSON document on standard output")
+	flags.BoolVarP(&s.quiet, "quiet", "q", false, "show no progress")
+	flags.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens, with --local")
+	root.MarkFlagsMutuallyExclusive("system", "session", "address", "local")
+	root.AddCommand(
+		pullCommand(&s), prepareCommand(&s),
+		imagesCommand(&s), showCommand(&s), historyCommand(&s),
+		jobsCommand(&s), cancelCommand(&s), monitorCommand(&s),
+	)
+	return root
+}
+
+// exactly is cobra.ExactArgs with an error that says what to do.
+func exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("%s takes %s, not %d; see ostree-importctl %s --help", cmd.Name(), arguments(n), len(args), cmd.Name())
+		}
+		return nil
+	}
+}
+
+func arguments(n int) string {
+	switch n {
+	case 0:
+		return "no arguments"
+	case 1:
+		return "one argument"
+	}
+	return fmt.Sprintf("%d arguments", n)
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+// printJSON writes v as the one document of --json.
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
+// table prints rows as aligned columns below a header.
+func table(w io.Writer, header []string, rows [][]string) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, strings.Join(header, "\t"))
+	for _, row := range rows {
+		fmt.Fprintln(out, strings.Join(row, "\t"))
+	}
+	return out.Flush()
+}
+
+// fields prints name-value pairs, leaving out empty values.
+func fields(w io.Writer, pairs ...[2]string) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, pair := range pairs {
+		if pair[1] != "" {
+			fmt.Fprintf(out, "%s:\t%s\n", pair[0], pair[1])
+		}
+	}
+	return out.Flush()
+}
+
+// size prints bytes in decimal units: "1.5 MB".
+func size(bytes uint64) string {
+	if bytes < 1000 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("% .1f", decor.SizeB1000(bytes))
+}
+
+// short is a digest as people compare it: the first twelve hex digits.
+func short(d digest.Digest) string {
+	if d.Validate() != nil {
+		return string(d)
+	}
+	return d.Encoded()[:12]
+}
+
+func shortChecksum(checksum string) string {
+	return checksum[:min(12, len(checksum))]
+}
+
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func count(n int, singular, plural string) string {
+	if n == 1 {
+		return "1 " + singular
+	}
+	return fmt.Sprintf("%d %s", n, plural)
+}
+
+// printJSONLine writes v as one line of a stream.
+func printJSONLine(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+func TestSize(t *testing.T) {
+	for _, test := range []struct {
+		bytes uint64
+		want  string
+	}{
+		{0, "0 B"},
+		{999, "999 B"},
+		{1000, "1.0 KB"},
+		{1_550_000, "1.6 MB"},
+		{582_000_000, "582.0 MB"},
+		{7_300_000_000, "7.3 GB"},
+	} {
+		t.Run(test.want, func(t *testing.T) {
+			if got := size(test.bytes); got != test.want {
+				t.Errorf("size(%d) = %q, want %q", test.bytes, got, test.want)
+			}
+		})
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"short", "RUN true", "RUN true"},
+		{"line breaks", "RUN a\n\tb", "RUN a  b"},
+		{"as long as fits", strings.Repeat("ä", 60), strings.Repeat("ä", 60)},
+		{"too long", strings.Repeat("ä", 61), strings.Repeat("ä", 59) + "…"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := oneLine(test.text); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestDroppedText(t *testing.T) {
+	got := droppedText(map[digest.Digest]map[string]uint32{
+		"sha256:1": {"proc": 2, "run": 1},
+		"sha256:2": {"proc": 3},
+	})
+	if want := "proc (5), run (1)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestLinesAreCalm(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(0, 0)
+	l := &lines{w: &out, now: func() time.Time { return now }}
+	sample := importer.Progress{Stage: importer.StageFetch, LayersTotal: 3, LayersCached: 1, BytesTotal: 4000}
+	step := func(after time.Duration, change func(*importer.Progress)) {
+		now = now.Add(after)
+		change(&sample)
+		l.update(sample)
+	}
+	step(0, func(*importer.Progress) {})
+	step(time.Second, func(p *importer.Progress) { p.Bytes = 1000 })
+	step(5*time.Second, func(p *importer.Progress) { p.Bytes = 2000 })
+	step(time.Minute, func(*importer.Progress) {})
+	step(0, func(p *importer.Progress) { p.LayersDone, p.Bytes = 1, 2500 })
+	step(0, func(p *importer.Progress) { p.Stage = importer.StageMerge })
+	want := `fetching: 0 of 2 layers, 0 B of 4.0 KB
+fetching: 0 of 2 layers, 2.0 KB of 4.0 KB
+fetching: 1 of 2 layers, 2.5 KB of 4.0 KB
+merging the layers
+`
+	if out.String() != want {
+		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestBarsEndWithAnImportThatFails(t *testing.T) {
+	var out bytes.Buffer
+	b := newBars(&out)
+	b.update(importer.Progress{Stage: importer.StageManifest})
+	b.update(importer.Progress{Stage: importer.StageFetch, BytesTotal: 100, Bytes: 40, Running: []importer.LayerProgress{
+		{Index: 1, Size: 60, Bytes: 60}, {Index: 2, Size: 40},
+	}})
+	b.update(importer.Progress{Stage: importer.StageFetch, BytesTotal: 100, Bytes: 60, Running: []importer.LayerProgress{{Index: 2, Size: 40}}})
+	b.close() // returns, although neither bar is complete
+}
