@@ -1,0 +1,62 @@
+# ostree-importd: build, try, test, install. `make help` lists the targets.
+
+PREFIX ?= /usr/local
+GO ?= go
+BINDIR := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X github.com/ostree-importd/ostree-importd/cmd/internal/setup.Version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.6.1
+FUZZTIME ?= 5s
+ENSURE := tests/deps/ensure.sh
+
+.PHONY: all
+all: build ## build both commands into bin/
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINDIR)/ ./cmd/...
+
+.PHONY: demo
+demo: ## build, start a private bus and the daemon, make a small image, pull it, show the commit
+	$(ENSURE) ostree skopeo dbus-daemon busctl
+	$(MAKE) --no-print-directory build
+	tests/demo/demo.sh $(BINDIR)
+
+.PHONY: check
+check: lint test fuzz-smoke ## everything that each change must pass
+
+.PHONY: lint
+lint: ## format, vet, static analysis, shell scripts, XML and unit files
+	$(ENSURE) shellcheck xmllint systemd-analyze
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags systemimage,system ./tests/...
+	$(GO) run $(STATICCHECK) ./...
+	shellcheck $$(git ls-files -co --exclude-standard '*.sh') .ci/run
+	xmllint --noout dbus/*.xml dbus/*.policy dbus/*.conf
+	tests/deps/verify-units.sh
+
+.PHONY: test
+test: ## unit and end-to-end tests, with the race detector
+	$(ENSURE) ostree skopeo dbus-daemon busctl docker-registry umoci setfattr setpriv mkfs.ext4 cc zstd xz
+	$(GO) test -race -timeout 30m ./...
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## each fuzz target for FUZZTIME
+	tests/deps/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BINDIR) dist
+
+include systemd/install.mk
+include $(wildcard tests/*/*.mk)

@@ -1,0 +1,4 @@
+.PHONY: compat
+compat: ## run the tests with the ostree and skopeo of Debian 12, 13 and sid
+	$(ENSURE) mmdebstrap unshare mount
+	tests/compat/run.sh $(SUITES)

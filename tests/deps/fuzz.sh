@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs every fuzz target of the module for the time given: fuzz.sh 5s
+set -euo pipefail
+time=${1:?usage: fuzz.sh TIME}
+grep -rlE '^func Fuzz[A-Za-z0-9_]*\(' --include='*_test.go' . | sort | while read -r file; do
+	package=$(dirname "$file")
+	sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$file" | while read -r target; do
+		echo "fuzz $package $target"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" </dev/null
+	done
+done

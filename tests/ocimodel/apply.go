@@ -1,0 +1,195 @@
+package ocimodel
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Options says how archives are read where the image specification doesn't.
+type Options struct {
+	// RootOwnsImplied gives directories that no archive lists to root. Otherwise the owner of the first entry that needs one
+	// owns it, as OSTree does it.
+	RootOwnsImplied bool
+}
+
+// apply unpacks one layer over a tree.
+//
+// Markers go first, wherever they stand: they are about lower layers only.
+func (t *tree) apply(l Layer, opts Options) error {
+	for _, e := range l.Entries {
+		if e.isMarker() {
+			if err := t.hide(e.Path); err != nil {
+				return err
+			}
+		}
+	}
+	u := &unpacking{tree: t, opts: opts, written: map[string]bool{}}
+	for _, e := range l.Entries {
+		if e.isMarker() {
+			continue
+		}
+		if err := u.add(e); err != nil {
+			return fmt.Errorf("entry %q: %w", e.Path, err)
+		}
+	}
+	return u.finish()
+}
+
+// hide obeys one marker.
+func (t *tree) hide(marker string) error {
+	dir, name := split(marker)
+	r, err := t.route(dir)
+	if err != nil {
+		return err
+	}
+	d := t.at(r.real)
+	if d == nil {
+		return nil
+	}
+	if name == opaqueMarker {
+		clear(d.children)
+	} else {
+		delete(d.children, strings.TrimPrefix(name, whiteoutPrefix))
+	}
+	return nil
+}
+
+// unpacking is the state of one layer while it is unpacked.
+type unpacking struct {
+	tree    *tree
+	opts    Options
+	written map[string]bool // real paths that this layer wrote
+	pending []Entry         // hard links whose target is still to come
+}
+
+var errNoTarget = errors.New("the hard link's target isn't in the layer")
+
+func (u *unpacking) add(e Entry) error {
+	if e.Path == "" {
+		u.tree.Node = e.node()
+		return nil
+	}
+	dir, name := split(e.Path)
+	r, err := u.tree.route(dir)
+	if err != nil {
+		return err
+	}
+	n := e.node()
+	if e.Type == HardLink {
+		if !u.written[e.Link] {
+			u.pending = append(u.pending, e)
+			return nil
+		}
+		n = u.tree.at(e.Link).Node
+	}
+	d := u.tree.ensure(r.real, u.implied(e))
+	if old := d.children[name]; n.Type == Dir && old != nil && old.Type == Dir {
+		old.Node, old.implied = n, false
+	} else {
+		d.children[name] = newTree(n)
+	}
+	u.written[join(r.real, name)] = true
+	return nil
+}
+
+// finish makes the hard links whose targets came later.
+func (u *unpacking) finish() error {
+	for len(u.pending) > 0 {
+		before := u.pending
+		u.pending = nil
+		for _, e := range before {
+			if err := u.add(e); err != nil {
+				return err
+			}
+		}
+		if len(u.pending) == len(before) {
+			return errNoTarget
+		}
+	}
+	return nil
+}
+
+// implied is the metadata of a directory that exists because of e.
+func (u *unpacking) implied(e Entry) Node {
+	if u.opts.RootOwnsImplied {
+		return Node{Type: Dir, Mode: 0o755}
+	}
+	return Node{Type: Dir, Mode: 0o755, UID: e.UID, GID: e.GID}
+}
+
+// node is what the entry makes at its path.
+func (e Entry) node() Node {
+	n := Node{Type: e.Type, Mode: e.Mode, UID: e.UID, GID: e.GID, Content: e.Content, Xattrs: maps.Clone(e.Xattrs)}
+	if e.Type == Symlink {
+		n.Mode, n.Target = 0o777, e.Link
+	}
+	// Labels are those of the host's policy, not the archive's.
+	delete(n.Xattrs, "security.selinux")
+	if len(n.Xattrs) == 0 {
+		n.Xattrs = nil
+	}
+	return n
+}
+
+// Unpack gives the image's tree in its own paths.
+func Unpack(img Image, opts Options) (map[string]Node, error) {
+	t, err := unpack(img, opts)
+	if err != nil {
+		return nil, err
+	}
+	return t.nodes(), nil
+}
+
+func unpack(img Image, opts Options) (*tree, error) {
+	t := newTree(Node{Type: Dir, Mode: 0o755})
+	for i, l := range img.Layers {
+		if err := t.apply(l, opts); err != nil {
+			return nil, fmt.Errorf("layer %d: %w", i+1, err)
+		}
+	}
+	return t, nil
+}
+
+// Rules are the path rules of an import.
+type Rules struct {
+	FactoryVar bool // /var goes to usr/share/factory/var, as for libostree < 2024.3
+}
+
+// Flatten gives the tree of the image's commit.
+func Flatten(img Image, rules Rules) (map[string]Node, error) {
+	t, err := unpack(img, Options{})
+	if err != nil {
+		return nil, err
+	}
+	t.move("etc", "usr/etc")
+	if rules.FactoryVar {
+		t.move("var", "usr/share/factory/var")
+	}
+	for _, top := range volatileTops {
+		if d := t.children[top]; d != nil && d.implied {
+			delete(t.children, top) // nothing in the commit implies it
+		} else if d != nil {
+			clear(d.children)
+		}
+	}
+	return t.nodes(), nil
+}
+
+var volatileTops = []string{"run", "tmp", "proc", "sys", "dev"}
+
+// move moves a top level to another place.
+func (t *tree) move(top, to string) {
+	moved := t.children[top]
+	if moved == nil {
+		return
+	}
+	delete(t.children, top)
+	dir, name := split(to)
+	t.ensure(dir, Node{Type: Dir, Mode: 0o755}).children[name] = moved
+}
+
+// Paths lists the paths of a tree in order.
+func Paths(nodes map[string]Node) []string { return slices.Sorted(maps.Keys(nodes)) }
