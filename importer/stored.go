@@ -26,7 +26,6 @@ const (
 // storedImage is an image as its merge commit tells it, whoever wrote that.
 type storedImage struct {
 	commit      objects.Checksum
-	tree, meta  objects.Checksum
 	digest      digest.Digest
 	rawManifest []byte
 	rawConfig   []byte // nil when the commit has none, or null
