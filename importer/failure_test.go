@@ -110,6 +110,13 @@ func TestRefusals(t *testing.T) {
 				rawConfig(strings.Replace(string(i.rawConfig), `"linux"`, `"\ud800"`, 1))(t, i)
 			},
 		},
+		{
+			name: "config is not UTF-8", kind: KindUnsupportedImage, want: "config: the config has no canonical JSON form: it is not UTF-8",
+			change: func(t *testing.T, i *testImage) {
+				i.seal(t)
+				rawConfig(strings.Replace(string(i.rawConfig), `"linux"`, "\"\xff\"", 1))(t, i)
+			},
+		},
 		{name: "too few diff IDs", change: config(func(c map[string]any) { c["rootfs"] = map[string]any{"type": "layers", "diff_ids": []string{}} }), kind: KindUnsupportedImage, want: "2 layers, but the config has 0"},
 		{name: "diff ID is none", change: config(func(c map[string]any) {
 			c["rootfs"] = map[string]any{"type": "layers", "diff_ids": []string{"sha256:1", "sha256:2"}}
@@ -153,6 +160,20 @@ func TestRefusals(t *testing.T) {
 			}
 			h.checkClean(h.refs())
 		})
+	}
+}
+
+// TestNothingIsFetchedInVain: what can't be in a commit's metadata is refused before the layers are fetched.
+func TestNothingIsFetchedInVain(t *testing.T) {
+	image := twoLayers(t)
+	named := image.manifest.Config.Digest
+	image.rawConfig = bytes.Replace(image.rawConfig, []byte(`"linux"`), []byte(`"\ud800"`), 1)
+	image.rawManifest = bytes.Replace(image.rawManifest, []byte(named), []byte(digest.FromBytes(image.rawConfig)), 1)
+	image.digest = digest.FromBytes(image.rawManifest)
+	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, image))
+	_, err := h.im.Prepare(t.Context(), Request{Image: testName})
+	if KindOf(err) != KindUnsupportedImage || !strings.Contains(err.Error(), "config: the config has no canonical JSON form") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -2,7 +2,9 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/gowebpki/jcs"
 	"github.com/opencontainers/go-digest"
@@ -148,6 +150,9 @@ func (plan *Plan) metadata() (objects.Dict, error) {
 }
 
 func canonical(raw []byte) (string, error) {
+	if !utf8.Valid(raw) { // which a commit's metadata can't hold
+		return "", errors.New("it is not UTF-8")
+	}
 	out, err := jcs.Transform(raw)
 	return string(out), err
 }

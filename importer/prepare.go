@@ -49,7 +49,11 @@ func (im *Importer) Prepare(ctx context.Context, req Request) (*Prepared, error)
 			return nil, stopped(ctx, StageManifest, err)
 		}
 	}
-	if err := im.assess(&p.plan); err != nil {
+	err = im.assess(&p.plan)
+	if err == nil {
+		_, err = p.plan.metadata() // what the commit can't hold is no reason to fetch layers first
+	}
+	if err != nil {
 		p.discard()
 		return nil, err
 	}

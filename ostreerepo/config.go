@@ -15,6 +15,7 @@ import (
 type config struct {
 	mode      Mode
 	tmpExpiry time.Duration // ostree deletes what is older than this from tmp/
+	keepFree  keepFree
 }
 
 // readConfig reads the configuration of the repository at path. Defaults are libostree's.
@@ -37,6 +38,9 @@ func readConfig(path string) (config, error) {
 		conf.mode = ModeArchive
 	default:
 		conf.mode = Mode(mode)
+	}
+	if conf.keepFree, err = readKeepFree(core); err != nil {
+		return config{}, fmt.Errorf("%s/config: %w", path, err)
 	}
 	if text, ok := core["tmp-expiry-secs"]; ok {
 		seconds, err := strconv.ParseUint(text, 10, 31)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -43,30 +44,88 @@ func createIn(t *testing.T, dir string) *ostreerepo.Repo {
 	return repo
 }
 
+// TestNoSpace fills a small file system as far as that goes, or as the repository's configuration lets us.
 func TestNoSpace(t *testing.T) {
-	repo := createIn(t, mountTmpfs(t, "size=4m"))
-	s := newStaging(t, repo)
-	_, err := s.WriteFile(objects.FileHeader{Mode: unix.S_IFREG}, 16<<20, io.LimitReader(zeros{}, 16<<20))
-	if !errors.Is(err, ostreerepo.ErrNoSpace) {
-		t.Errorf("a large file: %v", err)
+	const total = 8 << 20
+	tests := []struct {
+		name, config string
+		kept         uint64
+	}{
+		{"default", "", total / 100 * 3},
+		{"nothing kept free", "min-free-space-percent=0\n", 0},
+		{"percentage", "min-free-space-percent=50\n", total / 2},
+		{"size", "min-free-space-percent=50\nmin-free-space-size=2MB\n", 2 << 20},
 	}
-	content := make([]byte, 64<<10)
-	for number := range 100 {
-		content[0] = byte(number)
-		_, err = s.WriteFile(objects.FileHeader{Mode: unix.S_IFREG}, int64(len(content)), bytes.NewReader(content))
-		if err != nil {
-			break
-		}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := mountTmpfs(t, fmt.Sprintf("size=%d", total))
+			repo := configured(t, createIn(t, dir), tt.config)
+			s := newStaging(t, repo)
+			_, err := s.WriteFile(objects.FileHeader{Mode: unix.S_IFREG}, 16<<20, io.LimitReader(zeros{}, 16<<20))
+			if !errors.Is(err, ostreerepo.ErrNoSpace) {
+				t.Errorf("a large file: %v", err)
+			}
+			content := make([]byte, 64<<10)
+			for number := range 200 {
+				content[0] = byte(number)
+				_, err = s.WriteFile(objects.FileHeader{Mode: unix.S_IFREG}, int64(len(content)), bytes.NewReader(content))
+				if err != nil {
+					break
+				}
+			}
+			if !errors.Is(err, ostreerepo.ErrNoSpace) {
+				t.Errorf("small files: %v", err)
+			}
+			var stat unix.Statfs_t
+			if err := unix.Statfs(dir, &stat); err != nil {
+				t.Fatal(err)
+			}
+			const slack = 256 << 10 // directories, metadata, and a file that would not have fitted
+			if free := stat.Bfree * uint64(stat.Bsize); free+slack < tt.kept || free > tt.kept+slack {
+				t.Errorf("%d bytes are left free, want %d", free, tt.kept)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkClean(t, repo)
+			again := newStaging(t, repo)
+			landRef(t, again, "fits", manyFiles(t, again, 10, 10, 0))
+		})
 	}
-	if !errors.Is(err, ostreerepo.ErrNoSpace) {
-		t.Errorf("small files: %v", err)
+}
+
+func TestBadFreeSpaceSettings(t *testing.T) {
+	for _, line := range []string{"min-free-space-percent=100", "min-free-space-percent=x", "min-free-space-size=1KB", "min-free-space-size=GB", "min-free-space-size=99999999TB"} {
+		t.Run(line, func(t *testing.T) {
+			dir := t.TempDir()
+			err := errors.Join(os.Mkdir(filepath.Join(dir, "objects"), 0o755), os.Mkdir(filepath.Join(dir, "refs"), 0o755),
+				os.WriteFile(filepath.Join(dir, "config"), []byte("[core]\nrepo_version=1\n"+line+"\n"), 0o644))
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, _, _ := strings.Cut(line, "=")
+			if _, err := ostreerepo.Open(t.Context(), dir, ostreerepo.Options{}); err == nil || !strings.Contains(err.Error(), key) {
+				t.Errorf("Open = %v", err)
+			}
+		})
 	}
-	if err := s.Close(); err != nil {
+}
+
+// configured adds lines to the configuration of a repository, and opens it again.
+func configured(t *testing.T, repo *ostreerepo.Repo, lines string) *ostreerepo.Repo {
+	t.Helper()
+	path := filepath.Join(repo.Path(), "config")
+	config, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	checkClean(t, repo)
-	again := newStaging(t, repo)
-	landRef(t, again, "fits", manyFiles(t, again, 10, 10, 0))
+	if err := os.WriteFile(path, append(config, lines...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if repo, err = ostreerepo.Open(t.Context(), repo.Path(), ostreerepo.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return repo
 }
 
 // TestNoSpaceToLand is about a file system in which the command finds no room although we did.

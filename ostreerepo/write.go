@@ -73,6 +73,9 @@ func (s *Staging) writeSmall(h objects.FileHeader, size int, content io.Reader) 
 	}
 	c := objects.ChecksumOf(whole)
 	return c, s.place(objects.KindFile, c, func(at tempName) error {
+		if err := s.checkSpace(int64(size)); err != nil {
+			return err
+		}
 		f, err := at.create()
 		if err != nil {
 			return err
@@ -87,6 +90,9 @@ func (s *Staging) writeSmall(h objects.FileHeader, size int, content io.Reader) 
 
 // writeLarge hashes the content while it goes to a temporary file, since its checksum is known only then.
 func (s *Staging) writeLarge(h objects.FileHeader, size int64, content io.Reader) (objects.Checksum, error) {
+	if err := s.checkSpace(size); err != nil {
+		return objects.Checksum{}, err
+	}
 	at := s.tempName("")
 	f, err := at.create()
 	if err != nil {

@@ -14,7 +14,7 @@ type textClass struct {
 // front. The texts are those of skopeo 1.9 to 1.22.
 var textClasses = [...]textClass{
 	{class: ClassUnauthorized, contains: []string{
-		"unauthorized", "invalid username/password", ": denied", "access to the resource is denied", "status code from registry 401", "status code from registry 403", "HTTP status: 403",
+		"unauthorized", "authentication required", "invalid username/password", ": denied", "access to the resource is denied", "status code from registry 401", "status code from registry 403", "HTTP status: 403",
 	}},
 	{class: ClassPolicy, contains: []string{
 		"rejected by policy", "A signature was required", "Source image rejected", "invalid policy in", "policy.json: ",

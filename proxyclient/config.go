@@ -36,7 +36,8 @@ type Config struct {
 	// which is so for every skopeo up to 1.22.
 	DecryptionKeys []string
 	// Policy is a containers policy file in place of the host's. A proxy that
-	// ignores policies (see Version.EnforcesPolicy) is refused when it is set.
+	// ignores policies (see Version.EnforcesPolicy) is refused unless the policy,
+	// this one or the host's, accepts every image.
 	Policy string
 	// UserAgentPrefix goes in front of the proxy's user agent, where it can
 	// (skopeo 1.21); elsewhere it has no effect.

@@ -30,6 +30,7 @@ func TestStartRefusesConfig(t *testing.T) {
 	garbage := writeFile(t, filepath.Join(dir, "garbage"), "user:password")
 	large := writeFile(t, filepath.Join(dir, "large"), strings.Repeat(" ", maxSecretFile+1))
 	missing := filepath.Join(dir, "missing")
+	reject := writeFile(t, filepath.Join(dir, "reject.json"), `{"default": [{"type": "reject"}]}`)
 	fifo := filepath.Join(dir, "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -57,7 +58,8 @@ func TestStartRefusesConfig(t *testing.T) {
 		{"missing skopeo", func(c *Config) { c.Command = []string{filepath.Join(dir, "skopeo")} }, ClassToolMissing, "apt install skopeo"},
 		{"command that is not executable", func(c *Config) { c.Command = []string{auth} }, ClassConfig, "permission denied"},
 		{"missing command with options to look for", func(c *Config) { c.Command, c.UserAgentPrefix = []string{missing}, "x" }, ClassToolMissing, "cannot find"},
-		{"policy that would be ignored", func(c *Config) { c.Policy = auth; c.Command = proxytest.Options{Version: "0.2.5"}.Command() }, ClassUnsupported, "ignores signature policies"},
+		{"policy that would be ignored", func(c *Config) { c.Policy = reject; c.Command = proxytest.Options{Version: "0.2.5"}.Command() }, ClassPolicy, "ignores signature policies"},
+		{"policy that is ignored and not JSON", func(c *Config) { c.Policy = garbage; c.Command = proxytest.Options{Version: "0.2.5"}.Command() }, ClassPolicy, "cannot read the signature policy"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -71,6 +73,41 @@ func TestStartRefusesConfig(t *testing.T) {
 			e := wantClass(t, err, tt.class)
 			if !strings.Contains(e.Error(), tt.message) || e.Retryable() {
 				t.Errorf("error %q (retryable: %v) does not say %q", e, e.Retryable(), tt.message)
+			}
+		})
+	}
+}
+
+// TestIgnoredPolicy: a policy that nobody enforces must ask for nothing.
+func TestIgnoredPolicy(t *testing.T) {
+	const accept, signed = `[{"type": "insecureAcceptAnything"}]`, `[{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}]`
+	tests := []struct {
+		name, policy string
+		refused      bool
+	}{
+		{"accepts everything", `{"default": ` + accept + `}`, false},
+		{"accepts every transport", `{"default": ` + accept + `, "transports": {"docker-daemon": {"": ` + accept + `}}}`, false},
+		{"rejects by default", `{"default": [{"type": "reject"}]}`, true},
+		{"wants a signature too", `{"default": [{"type": "insecureAcceptAnything"}, {"type": "sigstoreSigned"}]}`, true},
+		{"wants a signature somewhere", `{"default": ` + accept + `, "transports": {"docker": {"example.com/os": ` + signed + `}}}`, true},
+		{"empty requirements", `{"default": []}`, true},
+		{"no default", `{}`, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := fakeConfig(t, proxytest.Options{Version: "0.2.5"})
+			cfg.Policy = writeFile(t, filepath.Join(t.TempDir(), "policy.json"), tt.policy)
+			checkLeaks(t, cfg.TempDir)
+			p, err := Start(within(t, 20*time.Second), cfg)
+			if tt.refused {
+				wantClass(t, err, ClassPolicy)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Close(); err != nil {
+				t.Error(err)
 			}
 		})
 	}
@@ -190,6 +227,7 @@ func TestClassify(t *testing.T) {
 		{"unable to retrieve auth token: invalid username/password: unauthorized", "", ClassUnauthorized, false},
 		{"reading manifest 1 in h/r: denied", "", ClassUnauthorized, false},
 		{"requested access to the resource is denied", "", ClassUnauthorized, false},
+		{"reading manifest 1 in h/r: authentication required", "other", ClassUnauthorized, false},
 		{"open /x: permission denied", "", ClassOther, false},
 		{"reading manifest 1 in h/r: toomanyrequests", "retryable", ClassNetwork, true},
 		{"too many requests to registry", "", ClassNetwork, true},
@@ -238,8 +276,8 @@ func TestClassify(t *testing.T) {
 }
 
 func TestErrorTextIsOneBoundedLine(t *testing.T) {
-	e := classify("Op", "a\nb\x1b[31m\xff"+strings.Repeat("x", 2*maxText), "")
-	if text := e.Error(); strings.ContainsAny(text, "\n\x1b") || len(text) > maxText+20 || !strings.HasPrefix(text, "Op: a b [31m\uFFFD") {
+	e := classify("Op", "a\nb\x1b[31m\u009b\xff"+strings.Repeat("x", 2*maxText), "")
+	if text := e.Error(); strings.ContainsAny(text, "\n\x1b") || len(text) > maxText+20 || !strings.HasPrefix(text, "Op: a b [31m \uFFFD") {
 		t.Errorf("%d bytes: %.40q", len(text), text)
 	}
 }

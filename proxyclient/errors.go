@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os/exec"
 	"strings"
+	"unicode"
 )
 
 // Class says what kind of fault an [Error] is, so that a caller can branch on
@@ -92,7 +93,7 @@ func printable(text string) string {
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r

@@ -92,9 +92,8 @@ func (p *Proxy) initialize(ctx context.Context) error {
 	if p.version, err = parseVersion(text); err != nil {
 		return err
 	}
-	if p.cfg.Policy != "" && !p.version.EnforcesPolicy() {
-		return &Error{Class: ClassUnsupported, Op: op,
-			Message: fmt.Sprintf("the image proxy (protocol %s) ignores signature policies: install skopeo 1.13 or later, or use the image without a policy", p.version)}
+	if !p.version.EnforcesPolicy() {
+		return p.cfg.checkIgnoredPolicy(p.version)
 	}
 	return nil
 }

@@ -139,7 +139,7 @@ func droppedText[K ~string](layers map[K]map[string]uint32) string {
 	}
 	parts := make([]string, 0, len(total))
 	for _, key := range slices.Sorted(maps.Keys(total)) {
-		parts = append(parts, fmt.Sprintf("%s (%d)", key, total[key]))
+		parts = append(parts, fmt.Sprintf("%s (%d)", printable(key), total[key]))
 	}
 	return strings.Join(parts, ", ")
 }

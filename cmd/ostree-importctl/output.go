@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -20,12 +21,29 @@ func printJSON(w io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
+// printable replaces control characters by spaces: a text out of an image must
+// not command the terminal, nor break a line.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
 // table prints rows as aligned columns below a header.
 func table(w io.Writer, header []string, rows [][]string) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, strings.Join(header, "\t"))
 	for _, row := range rows {
-		fmt.Fprintln(out, strings.Join(row, "\t"))
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(out, "\t")
+			}
+			fmt.Fprint(out, printable(cell))
+		}
+		fmt.Fprintln(out)
 	}
 	return out.Flush()
 }
@@ -35,7 +53,7 @@ func fields(w io.Writer, pairs ...[2]string) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, pair := range pairs {
 		if pair[1] != "" {
-			fmt.Fprintf(out, "%s:\t%s\n", pair[0], pair[1])
+			fmt.Fprintf(out, "%s:\t%s\n", pair[0], printable(pair[1]))
 		}
 	}
 	return out.Flush()

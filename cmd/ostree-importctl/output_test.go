@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 
@@ -34,7 +36,6 @@ func TestSize(t *testing.T) {
 func TestOneLine(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"short", "RUN true", "RUN true"},
-		{"line breaks", "RUN a\n\tb", "RUN a  b"},
 		{"as long as fits", strings.Repeat("ä", 60), strings.Repeat("ä", 60)},
 		{"too long", strings.Repeat("ä", 61), strings.Repeat("ä", 59) + "…"},
 	} {
@@ -53,6 +54,27 @@ func TestDroppedText(t *testing.T) {
 	})
 	if want := "proc (5), run (1)"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestTextsOfImages: what an image says of itself must not command the terminal.
+func TestTextsOfImages(t *testing.T) {
+	const hostile = "1\x1b]0;x\a\u009b31m\n2\t3"
+	image := &importer.Image{
+		Version: hostile, Layers: []importer.ImageLayer{{CreatedBy: hostile}},
+		Filtered: map[digest.Digest]map[string]uint32{"sha256:1": {hostile: 1}},
+	}
+	plan := &importer.Plan{Version: hostile, Layers: []importer.LayerPlan{{CreatedBy: hostile}}}
+	var out bytes.Buffer
+	if err := errors.Join(printImage(&out, image), printPlan(&out, plan)); err != nil {
+		t.Fatal(err)
+	}
+	out.WriteString(summary(&importer.Result{Filtered: image.Filtered}))
+	if n := strings.Count(out.String(), "1 ]0;x  31m 2 3"); n != 6 {
+		t.Errorf("%d of 6 texts in %q", n, out.String())
+	}
+	if strings.ContainsFunc(strings.ReplaceAll(out.String(), "\n", ""), unicode.IsControl) {
+		t.Errorf("control characters in %q", out.String())
 	}
 }
 

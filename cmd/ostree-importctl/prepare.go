@@ -80,9 +80,6 @@ func oneLine(text string) string {
 	const limit = 60
 	runes := make([]rune, 0, limit)
 	for _, r := range text {
-		if r < ' ' {
-			r = ' '
-		}
 		if len(runes) == limit {
 			return string(runes[:limit-1]) + "…"
 		}

@@ -13,6 +13,11 @@ import (
 // maxLinks is the number of symbolic links that one path may lead through, the kernel's own limit.
 const maxLinks = 40
 
+// maxMade is the number of missing directories that the targets of links may make in one merge: one link can name thousands.
+const maxMade = 1 << 16
+
+var errTooManyMade = fmt.Errorf("symbolic links lead to more than %d missing directories", maxMade)
+
 var errLoop = fmt.Errorf("it leads through more than %d symbolic links", maxLinks)
 
 // linked is an implied directory of a layer that the tree has as a symbolic link.
@@ -49,6 +54,9 @@ func (l *layer) addLinked() error {
 			continue
 		}
 		target, err := l.ensure(at, k.meta)
+		if errors.Is(err, errTooManyMade) {
+			return entryError(k.path, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -104,6 +112,9 @@ func (l *layer) checkRoot(k linked) error {
 func (m *merger) follow(at string) (image string, err error) {
 	rest, links := strings.Split(m.paths.inImage(at), "/"), 0
 	for len(rest) > 0 {
+		if err := m.ctx.Err(); err != nil {
+			return "", err
+		}
 		component := rest[0]
 		rest = rest[1:]
 		switch component {
@@ -177,6 +188,9 @@ func (m *merger) ensure(at string, meta objects.Checksum) (*dir, error) {
 		name, at, _ = strings.Cut(at, "/")
 		next := d.dirs[name]
 		if next == nil {
+			if m.made++; m.made > maxMade {
+				return nil, errTooManyMade
+			}
 			next = newDir(meta)
 			d.putDir(name, next)
 		}

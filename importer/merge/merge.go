@@ -69,6 +69,7 @@ type merger struct {
 	paths  paths
 	root   *dir
 	plain  objects.Checksum          // dirmeta of a directory that nothing describes: 0755, owned by root
+	made   int                       // directories that ensure has made
 	marked map[objects.Checksum]bool // dirtrees whose answer hasMarker knows
 }
 

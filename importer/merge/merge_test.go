@@ -3,6 +3,7 @@ package merge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -75,6 +76,11 @@ func (r *testRepo) mergeError(layers []objects.Checksum) error {
 
 func TestMergeErrors(t *testing.T) {
 	r := newTestRepo(t)
+	var farLinks, farEntries []string
+	for i := range 34 {
+		farLinks = append(farLinks, fmt.Sprintf("l l%02d %d/%sx", i, i, strings.Repeat("a/", 1998)))
+		farEntries = append(farEntries, fmt.Sprintf("f l%02d/x 1", i))
+	}
 	cases := []struct {
 		name   string
 		layers [][]string
@@ -85,6 +91,7 @@ func TestMergeErrors(t *testing.T) {
 		{"links that lead to themselves", [][]string{{"l a b", "l b a"}, {"f a/x 1"}}, 2, `"a"`, "symbolic links"},
 		{"a link to the root and there to etc", [][]string{{"l a ."}, {}, {"f a/etc/x 1"}}, 3, `"a"`, `"etc"`},
 		{"a whiteout through a link to the root", [][]string{{"l a ."}, {"f a/.wh.etc"}}, 2, `"a"`, `"etc"`},
+		{"links to very many missing directories", [][]string{farLinks, farEntries}, 2, `"l32"`, "missing directories"},
 		{"a file in the place of usr with etc", [][]string{{"f usr/etc/x 1"}, {"f usr 2"}}, 2, `"usr"`, "/etc"},
 	}
 	for _, c := range cases {
@@ -126,6 +133,32 @@ func TestMergeCanceled(t *testing.T) {
 	r.must(err)
 	defer func() { r.must(st.Close()) }()
 	if _, err := Merge(ctx, st, nil, []objects.Checksum{layer}, Options{Repo: r.repo}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+// endingContext ends when it has been asked for a number of times.
+type endingContext struct {
+	context.Context
+	asked int
+}
+
+func (c *endingContext) Err() error {
+	if c.asked--; c.asked < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestMergeCanceledOnItsWay: a path can lead a long way through links without anything to read.
+func TestMergeCanceledOnItsWay(t *testing.T) {
+	r := newTestRepo(t)
+	layers := []objects.Checksum{r.commit([]string{"d b", "l a " + strings.Repeat("b/../", 800) + "b"}), r.commit([]string{"f a/x 1"})}
+	st, err := r.repo.NewStaging()
+	r.must(err)
+	defer func() { r.must(st.Close()) }()
+	ctx := &endingContext{Context: context.Background(), asked: 400}
+	if _, err := Merge(ctx, st, nil, layers, Options{Repo: r.repo}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 }
