@@ -11,10 +11,8 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/sirupsen/logrus"
-	"github.com/spf13/cobra"
 
 	"github.com/ostree-importd/ostree-importd/cmd/internal/setup"
 	"github.com/ostree-importd/ostree-importd/daemon"
@@ -30,60 +28,6 @@ func main() {
 	}
 }
 
-type options struct {
-	system, session, introspect             bool
-	address, repository, stateDir, logLevel string
-	idleTimeout                             time.Duration
-	jobs                                    int
-}
-
-func command() *cobra.Command {
-	var o options
-	cmd := &cobra.Command{
-		Use:           "ostree-importd",
-		Short:         "Import container images into an OSTree repository on request over D-Bus",
-		Version:       setup.Version,
-		Args:          cobra.NoArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.introspect {
-				fmt.Fprint(cmd.OutOrStdout(), dbus.Introspection())
-				return nil
-			}
-			return o.run(cmd.Context())
-		},
-	}
-	flags := cmd.Flags()
-	flags.BoolVar(&o.system, "system", false, "serve on the system bus (default)")
-	flags.BoolVar(&o.session, "session", false, "serve on the session bus")
-	flags.StringVar(&o.address, "address", "", "serve on the bus at this `address`")
-	flags.StringVar(&o.repository, "repo", setup.DefaultRepository(), "`path` of the repository")
-	flags.StringVar(&o.stateDir, "state-dir", stateDir(), "`directory` for job numbers, job results and prepared images")
-	flags.DurationVar(&o.idleTimeout, "idle-timeout", idleTimeout(), "leave after this `time` without calls and jobs; 0: never")
-	flags.StringVar(&o.logLevel, "log-level", "info", "`level` of messages: error, warning, info, debug")
-	flags.IntVar(&o.jobs, "jobs", 0, "fetch this `number` of an image's layers at once (default: the program's choice)")
-	flags.BoolVar(&o.introspect, "bus-introspect", false, "print the D-Bus interface as XML")
-	cmd.MarkFlagsMutuallyExclusive("system", "session", "address")
-	return cmd
-}
-
-// stateDir is where systemd's RuntimeDirectory= says, or its usual place.
-func stateDir() string {
-	if dir := os.Getenv("RUNTIME_DIRECTORY"); dir != "" {
-		return dir
-	}
-	return "/run/ostree-importd"
-}
-
-// idleTimeout honours the switch that systemd's own bus services have.
-func idleTimeout() time.Duration {
-	if os.Getenv("SYSTEMD_EXIT_ON_IDLE") == "0" {
-		return 0
-	}
-	return 30 * time.Second
-}
-
 func (o *options) run(ctx context.Context) error {
 	level, err := logrus.ParseLevel(o.logLevel)
 	if err != nil {
@@ -96,6 +40,12 @@ func (o *options) run(ctx context.Context) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 
+	if o.remount {
+		if err := makeWritable(sysroot); err != nil {
+			// The imports will say so too; everything else works.
+			log.WithError(err).Error("cannot make /sysroot writable")
+		}
+	}
 	open := setup.Provider(setup.Config{Repository: o.repository, Jobs: o.jobs, Log: log})
 	manager, err := daemon.New(daemon.Config{
 		Importer: func() (*importer.Importer, error) { return open(ctx) },
@@ -131,16 +81,6 @@ func startWatchdog(ctx context.Context, ping func()) (stop func()) {
 		cancel()
 		running.Wait()
 	}
-}
-
-func (o *options) busAddress() string {
-	if o.session {
-		return "session"
-	}
-	if o.address != "" {
-		return o.address
-	}
-	return "system"
 }
 
 func notify(log logrus.FieldLogger, states ...string) {

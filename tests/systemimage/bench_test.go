@@ -66,6 +66,28 @@ func BenchmarkCopyAndUntar(b *testing.B) {
 	})
 }
 
+// BenchmarkUntar is the same without the fetching: the least that anything which
+// ends with the files on a disk has to do.
+func BenchmarkUntar(b *testing.B) {
+	layout := systemImage(b)
+	for _, tag := range []string{"gzip", "zstd"} {
+		b.Run(tag, func(b *testing.B) {
+			copied := filepath.Join(b.TempDir(), "layout")
+			fixture.MustRun(b, "skopeo", "copy", "--quiet", "oci:"+layout+":"+tag, "dir:"+copied)
+			layers := layersOf(b, copied)
+			for b.Loop() {
+				b.StopTimer()
+				root := b.TempDir()
+				syscall.Sync()
+				b.StartTimer()
+				for _, layer := range layers {
+					untar(b, tag, filepath.Join(copied, layer), root)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkCopyAndUnpack is what an OCI runtime does; umoci knows gzip only.
 func BenchmarkCopyAndUnpack(b *testing.B) {
 	layout := systemImage(b)
