@@ -22,7 +22,7 @@ var classes = []class{
 	{[]error{context.Canceled}, KindCanceled, ""},
 	{[]error{context.DeadlineExceeded}, KindTimeout, ""},
 	{[]error{ostreerepo.ErrNoSpace}, KindNoSpace, "free space there and run it again: layers that are finished stay"},
-	{[]error{ostreerepo.ErrReadOnly}, KindReadOnly, "make the repository's file system writable and run it again"},
+	{[]error{ostreerepo.ErrReadOnly}, KindReadOnly, "make its file system writable; on an OSTree host the daemon does so for itself, with a private mount of /sysroot"},
 	{[]error{ostreerepo.ErrToolMissing}, KindToolFailed, ""},
 	{[]error{ostreerepo.ErrNotRepository}, KindNotAvailable, ""},
 	{[]error{ostreerepo.ErrCorrupted}, KindCorrupted, ""},

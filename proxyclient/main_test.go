@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/ostree-importd/ostree-importd/proxyclient/proxytest"
 )
 
@@ -184,6 +186,26 @@ func readAll(r io.ReadCloser, err error) ([]byte, error) {
 	}
 	defer r.Close()
 	return io.ReadAll(r)
+}
+
+// readVerified reads a blob as every caller must: with GetRawBlob nobody else compares the digest.
+func readVerified(s *Source, raw bool, desc ocispec.Descriptor) ([]byte, error) {
+	data, err := readAll(s.Blob(context.Background(), desc))
+	if err == nil && raw && desc.Digest.Algorithm().FromBytes(data) != desc.Digest {
+		return nil, &Error{Class: ClassIntegrity, Op: "test", Message: "corrupted blob"}
+	}
+	return data, err
+}
+
+// hasRawBlobs tells whether the skopeo that is installed has GetRawBlob.
+func hasRawBlobs(t *testing.T) bool {
+	t.Helper()
+	p, err := Start(within(t, time.Minute), realConfig(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	return p.Version().hasRawBlob()
 }
 
 func digestOf(data []byte) string { return digest.FromBytes(data).String() }

@@ -91,7 +91,7 @@ func BenchmarkUntar(b *testing.B) {
 // BenchmarkCopyAndUnpack is what an OCI runtime does; umoci knows gzip only.
 func BenchmarkCopyAndUnpack(b *testing.B) {
 	layout := systemImage(b)
-	image := push(b, startRegistry(b), layout, "gzip")
+	image := push(b, fixture.StartRegistry(b), layout, "gzip")
 	for b.Loop() {
 		b.StopTimer()
 		work := b.TempDir()
@@ -105,7 +105,7 @@ func BenchmarkCopyAndUnpack(b *testing.B) {
 
 func forBothTags(b *testing.B, run func(b *testing.B, tag, image string)) {
 	layout := systemImage(b)
-	registry := startRegistry(b)
+	registry := fixture.StartRegistry(b)
 	for _, tag := range []string{"gzip", "zstd"} {
 		image := push(b, registry, layout, tag)
 		b.Run(tag, func(b *testing.B) { run(b, tag, image) })

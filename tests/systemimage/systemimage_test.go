@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { fixture.Main(m) }
 
 func TestSystemImage(t *testing.T) {
 	layout := systemImage(t)
-	registry := startRegistry(t)
+	registry := fixture.StartRegistry(t)
 	unpacked := unpack(t, layout+":gzip")
 	trees := map[string]string{}
 	for _, tag := range []string{"gzip", "zstd"} {
