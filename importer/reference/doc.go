@@ -2,8 +2,8 @@
 //
 // There are two kinds of names, both in the syntax of ostree-ext so that its tools and ours understand each other's:
 //
-//	Image      where an image is             docker://quay.io/fedora/fedora-bootc:42
-//	Reference  that, and how it is verified  ostree-unverified-registry:quay.io/fedora/fedora-bootc:42
+//	Image      where an image is             docker://registry.example.com/fedora/fedora-bootc:42
+//	Reference  that, and how it is verified  ostree-unverified-registry:registry.example.com/fedora/fedora-bootc:42
 //
 // An Image is recorded in an OSTree repository as the ref ImageRef(image), which is ImagePrefix, a slash and the escaped text of
 // Image.String. A layer is BlobRef(digest of its blob).
