@@ -20,7 +20,7 @@ const idleTimeout = 100 * time.Millisecond
 // often as that takes, until the end of the test.
 func shortIdle(t *testing.T) {
 	t.Helper()
-	dropIn(t, fmt.Sprintf("[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=\nExecStart=/usr/libexec/ostree-importd --idle-timeout=%s\n", idleTimeout))
+	dropIn(t, fmt.Sprintf("[Service]\nExecStart=\nExecStart=/usr/libexec/ostree-importd --idle-timeout=%s\n", idleTimeout))
 }
 
 func TestIdleExitAndReturn(t *testing.T) {
