@@ -31,7 +31,7 @@ check: lint test fuzz-smoke ## everything that each change must pass
 
 .PHONY: lint
 lint: ## format, vet, static analysis, shell scripts, XML and unit files
-	$(ENSURE) shellcheck xmllint systemd-analyze
+	$(ENSURE) git shellcheck xmllint systemd-analyze
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...

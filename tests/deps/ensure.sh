@@ -20,7 +20,7 @@ package_of() {
 	xz) echo xz-utils ;;
 	xmllint) echo libxml2-utils ;;
 	setpriv | unshare | mount) echo util-linux ;;
-	cc) echo gcc ;;
+	cc) echo build-essential ;;
 	*) echo "$1" ;;
 	esac
 }
