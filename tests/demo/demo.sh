@@ -8,6 +8,7 @@ set -Eeuo pipefail
 
 bin=$(realpath "${1:?usage: demo.sh DIRECTORY-OF-THE-COMMANDS}")
 work=$(mktemp -d)
+chmod 0755 "$work" # the proxy runs as another user
 export DBUS_SESSION_BUS_ADDRESS=unix:path=$work/bus
 bus=
 cleanup() {
