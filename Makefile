@@ -31,7 +31,7 @@ check: lint test fuzz-smoke ## everything that each change must pass
 
 .PHONY: lint
 lint: ## format, vet, static analysis, shell scripts, XML and unit files
-	$(ENSURE) git shellcheck xmllint systemd-analyze
+	$(ENSURE) git pgrep shellcheck xmllint systemd-analyze
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
@@ -43,7 +43,7 @@ lint: ## format, vet, static analysis, shell scripts, XML and unit files
 
 .PHONY: test
 test: ## unit and end-to-end tests, with the race detector
-	$(ENSURE) ostree skopeo dbus-daemon busctl docker-registry umoci setfattr setpriv mkfs.ext4 cc zstd xz
+	$(ENSURE) ostree skopeo dbus-daemon busctl docker-registry umoci pgrep setfattr setpriv mkfs.ext4 cc zstd xz
 	$(GO) test -race -timeout 30m ./...
 
 .PHONY: fuzz-smoke

@@ -21,6 +21,7 @@ package_of() {
 	xmllint) echo libxml2-utils ;;
 	setpriv | unshare | mount) echo util-linux ;;
 	cc) echo build-essential ;;
+	pgrep) echo procps ;;
 	*) echo "$1" ;;
 	esac
 }
