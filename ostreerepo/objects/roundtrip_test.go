@@ -22,6 +22,7 @@ func ostree(t *testing.T, stdin []byte, args ...string) string {
 		t.Fatalf("%v: install it with `apt install ostree`", err)
 	}
 	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // ostree converts its arguments
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
