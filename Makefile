@@ -44,7 +44,7 @@ lint: ## format, vet, static analysis, shell scripts, XML and unit files
 .PHONY: test
 test: ## unit and end-to-end tests, with the race detector
 	$(ENSURE) ostree skopeo dbus-daemon busctl docker-registry umoci pgrep setfattr setpriv mkfs.ext4 cc zstd xz
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -count 1 -timeout 30m ./...
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## each fuzz target for FUZZTIME
