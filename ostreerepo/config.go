@@ -27,7 +27,7 @@ func readConfig(path string) (config, error) {
 	if err != nil {
 		return config{}, err
 	}
-	core := keyFileGroup(string(b), "core")
+	core := KeyFileGroup(string(b), "core")
 	if v := core["repo_version"]; v != "1" {
 		return config{}, notRepository(path, fmt.Sprintf("its configuration says repo_version=%.20q instead of 1", v))
 	}
@@ -52,8 +52,9 @@ func readConfig(path string) (config, error) {
 	return conf, nil
 }
 
-// keyFileGroup returns the keys of a group of a GLib key file. As in GLib the last of several equal keys counts.
-func keyFileGroup(text, group string) map[string]string {
+// KeyFileGroup returns the keys of a group of a GLib key file with their values as they are written: escapes are not resolved. As in GLib
+// the last of several equal keys counts. Lines that a key file can't have are passed over.
+func KeyFileGroup(text, group string) map[string]string {
 	keys := make(map[string]string)
 	inside := false
 	for line := range strings.Lines(text) {

@@ -26,11 +26,23 @@ const maxArchiveHeader = 10 << 20
 // the checksum: where the content is not right Read returns ErrCorrupted in place of io.EOF. Errors: ErrNoObject,
 // ErrCorrupted.
 func (r *Repo) OpenFile(c objects.Checksum) (objects.FileHeader, io.ReadCloser, error) {
-	path := r.objectPath(objects.KindFile, c)
+	return openFile(r.config.mode, r.objectPath(objects.KindFile, c), c)
+}
+
+// OpenFile opens a content object of the staging or of the repository, as Repo.OpenFile does. Errors: ErrNoObject, ErrCorrupted.
+func (s *Staging) OpenFile(c objects.Checksum) (objects.FileHeader, io.ReadCloser, error) {
+	h, content, err := openFile(s.repo.config.mode, s.objectPath(objects.KindFile, c), c)
+	if errors.Is(err, ErrNoObject) {
+		return s.repo.OpenFile(c)
+	}
+	return h, content, err
+}
+
+func openFile(mode Mode, path string, c objects.Checksum) (objects.FileHeader, io.ReadCloser, error) {
 	var h objects.FileHeader
 	var content io.ReadCloser
 	var err error
-	switch r.config.mode {
+	switch mode {
 	case ModeBare:
 		h, content, err = openBare(path)
 	case ModeBareUser:
@@ -38,7 +50,7 @@ func (r *Repo) OpenFile(c objects.Checksum) (objects.FileHeader, io.ReadCloser, 
 	case ModeArchive:
 		h, content, err = openArchive(path)
 	default:
-		err = unsupportedMode(r.config.mode)
+		err = unsupportedMode(mode)
 	}
 	var broken brokenError
 	switch {

@@ -16,6 +16,10 @@
 // as hard links, then refs. So a caller can write what is not verified yet, and land it when it is.
 //
 //	NewStaging ── WriteFile, WriteSymlink, WriteDirMeta, WriteDirTree, WriteCommit ── SetRef ── Land ── Close
+//	           └─ WriteFileAs, WriteMetadata, WriteDetached ── Complete ─┘
+//
+// The first way makes new objects and puts their parts in order. The second takes over those of a commit that was made elsewhere, byte
+// by byte and each checked against its name before it gets it; Complete then tells whether anything is missing.
 //
 // Writing natively is why an import is fast: for a layer of 582 MB in 11,500 files it takes about half the time and
 // processor that `ostree commit --tree=tar` takes, most of the difference being SHA-256 and the reading of the archive. Landing

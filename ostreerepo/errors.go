@@ -17,6 +17,10 @@ var (
 	ErrNoObject = errors.New("no such object")
 	// ErrCorrupted says that a file of the repository does not hold what its name promises.
 	ErrCorrupted = errors.New("the repository is corrupted")
+	// ErrMismatch says that an object does not have the checksum that it is said to have.
+	ErrMismatch = errors.New("the object has another checksum")
+	// ErrInvalid says that an object is not what its kind or the repository's mode allows.
+	ErrInvalid = errors.New("the object is not valid")
 	// ErrToolMissing says that the ostree command can't be found.
 	ErrToolMissing = errors.New("the ostree command is missing")
 	// ErrNoSpace says that the repository's file system, or a quota, is full, or as full as the repository's configuration allows.

@@ -188,7 +188,7 @@ func TestReadOnly(t *testing.T) {
 	if err := repo.SetRef(t.Context(), "other", c); !errors.Is(err, ostreerepo.ErrReadOnly) {
 		t.Errorf("set ref: %v", err)
 	}
-	if err := repo.DeleteRef(t.Context(), "ref"); !errors.Is(err, ostreerepo.ErrReadOnly) {
+	if err := repo.DeleteRefs(t.Context(), "ref"); !errors.Is(err, ostreerepo.ErrReadOnly) {
 		t.Errorf("delete ref: %v", err)
 	}
 	if _, err := repo.Commit(c); err != nil {

@@ -28,6 +28,22 @@ func (s *Staging) DirMeta(c objects.Checksum) (objects.DirMeta, error) {
 	return readStaged(s, objects.KindDirMeta, c, objects.ParseDirMeta, s.repo.DirMeta)
 }
 
+// Detached reads the detached metadata of a commit that the staging or the repository has. Errors: as for Repo.Detached.
+func (s *Staging) Detached(c objects.Checksum) (objects.Dict, error) {
+	b, err := readObject(s.objectPath, objects.KindCommitMeta, c)
+	if errors.Is(err, ErrNoObject) {
+		return s.repo.Detached(c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	dict, err := objects.ParseDict(b)
+	if err != nil {
+		return nil, corrupted(objects.KindCommitMeta, c, err)
+	}
+	return dict, nil
+}
+
 func readStaged[T any](
 	s *Staging, kind objects.Kind, c objects.Checksum, parse func([]byte) (T, error), landed func(objects.Checksum) (T, error),
 ) (T, error) {
@@ -88,6 +104,14 @@ func (s *Staging) Land(ctx context.Context) error {
 	args := append([]string{"--disable-verify-bindings", s.path}, refs...)
 	if err := s.repo.pullLocal(ctx, args...); err != nil {
 		return fmt.Errorf("land: %w", err)
+	}
+	return nil
+}
+
+// LandDetached brings the detached metadata that were written of a commit of the repository there, and no refs. Errors: as for Land.
+func (s *Staging) LandDetached(ctx context.Context, c objects.Checksum) error {
+	if err := s.repo.pullLocal(ctx, "--disable-verify-bindings", s.path, c.String()); err != nil {
+		return fmt.Errorf("land detached metadata: %w", err)
 	}
 	return nil
 }

@@ -43,6 +43,12 @@ func (r *Repo) Detached(c objects.Checksum) (objects.Dict, error) {
 	return dict, nil
 }
 
+// Metadata reads a commit, dirtree or dirmeta object as its bytes are: what another repository gets of it, and what signatures are
+// about. Errors: ErrNoObject, ErrCorrupted.
+func (r *Repo) Metadata(kind objects.Kind, c objects.Checksum) ([]byte, error) {
+	return readMetadata(r.objectPath, kind, c, func(b []byte) ([]byte, error) { return b, nil })
+}
+
 // Has reports whether the repository has the object. It does not look into it.
 func (r *Repo) Has(kind objects.Kind, c objects.Checksum) bool {
 	_, err := os.Lstat(r.objectPath(kind, c))

@@ -24,7 +24,11 @@ type Ref struct {
 	Err    error
 }
 
-// checkRef returns nil if ostree can hold a local ref of this name.
+// CheckRef returns nil if ostree can hold a local ref of this name.
+func CheckRef(ref string) error {
+	return checkRef(ref)
+}
+
 func checkRef(ref string) error {
 	for component := range strings.SplitSeq(ref, "/") {
 		if component == "" || component == "." || component == ".." || component[0] == '-' || len(component) > 255 {
@@ -151,24 +155,34 @@ func (r *Repo) SetRef(ctx context.Context, ref string, c objects.Checksum) error
 	return nil
 }
 
-// DeleteRef deletes a ref, also one whose file is broken. It does nothing if there is none.
-func (r *Repo) DeleteRef(ctx context.Context, ref string) error {
-	if err := checkRef(ref); err != nil {
-		return fmt.Errorf("delete ref: %w", err)
+// DeleteRefs deletes refs, also those whose files are broken. Refs that don't exist are passed over. After an error some may be
+// deleted and others not.
+func (r *Repo) DeleteRefs(ctx context.Context, refs ...string) error {
+	var found []string
+	for _, ref := range refs {
+		if err := checkRef(ref); err != nil {
+			return fmt.Errorf("delete refs: %w", err)
+		}
+		// ostree takes prefixes: given a directory of refs it would delete them all.
+		info, err := os.Lstat(r.refPath(ref))
+		if isNoFile(err) || err == nil && info.IsDir() {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("delete the ref %s: %w", ref, err)
+		}
+		found = append(found, ref)
 	}
-	// ostree takes a prefix: given a directory of refs it would delete them all.
-	info, err := os.Lstat(r.refPath(ref))
-	if isNoFile(err) || err == nil && info.IsDir() {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("delete ref %s: %w", ref, err)
-	}
-	if err := r.ostree(ctx, "refs", "--delete", ref); err != nil {
-		return fmt.Errorf("delete ref %s: %w", ref, err)
+	for some := range slices.Chunk(found, maxArgs) {
+		if err := r.ostree(ctx, "refs", append([]string{"--delete"}, some...)...); err != nil {
+			return fmt.Errorf("delete refs: %w", err)
+		}
 	}
 	return nil
 }
+
+// maxArgs is how many refs are named to one command, so that their names, 4 KiB long at most, are no more than the system takes.
+const maxArgs = 256
 
 // deleteBrokenRef deletes ref if its file holds no checksum: ostree would refuse to replace it.
 func (r *Repo) deleteBrokenRef(ctx context.Context, ref string) error {
@@ -177,5 +191,5 @@ func (r *Repo) deleteBrokenRef(ctx context.Context, ref string) error {
 		return nil
 	}
 	r.log.WithError(err).WithField("ref", ref).Warn("replacing a broken ref")
-	return r.DeleteRef(ctx, ref)
+	return r.DeleteRefs(ctx, ref)
 }

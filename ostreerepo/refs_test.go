@@ -89,7 +89,7 @@ func TestBrokenRefs(t *testing.T) {
 	if _, err := repo.Resolve("a/empty"); !errors.Is(err, ostreerepo.ErrCorrupted) {
 		t.Errorf("got %v", err)
 	}
-	if err := repo.DeleteRef(t.Context(), "a/empty"); err != nil {
+	if err := repo.DeleteRefs(t.Context(), "a/empty"); err != nil {
 		t.Error(err)
 	}
 	if err := repo.SetRef(t.Context(), "a/text", c); err != nil {
@@ -137,7 +137,7 @@ func TestSetRef(t *testing.T) {
 	}
 	s := newStaging(t, repo)
 	for _, name := range []string{"", "../x", "-x", "a b"} {
-		if repo.SetRef(t.Context(), name, c) == nil || s.SetRef(name, c) == nil || repo.DeleteRef(t.Context(), name) == nil {
+		if repo.SetRef(t.Context(), name, c) == nil || s.SetRef(name, c) == nil || repo.DeleteRefs(t.Context(), name) == nil {
 			t.Errorf("%q is accepted", name)
 		}
 	}
@@ -147,7 +147,7 @@ func TestSetRef(t *testing.T) {
 func TestDeleteRef(t *testing.T) {
 	repo, _ := repoWithRefs(t, "a/b", "a/b.c", "a/bc", "d")
 	for _, name := range []string{"a", "a/b/c", "nothing", "a/b", "a/b"} {
-		if err := repo.DeleteRef(t.Context(), name); err != nil {
+		if err := repo.DeleteRefs(t.Context(), name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestPrune(t *testing.T) {
 	if err := repo.Prune(t.Context()); err != nil || !repo.Has(objects.KindCommit, c) {
 		t.Errorf("%v: has it: %v", err, repo.Has(objects.KindCommit, c))
 	}
-	if err := repo.DeleteRef(t.Context(), "a/b"); err != nil {
+	if err := repo.DeleteRefs(t.Context(), "a/b"); err != nil {
 		t.Fatal(err)
 	}
 	if err := repo.Prune(t.Context()); err != nil || repo.Has(objects.KindCommit, c) {

@@ -47,14 +47,30 @@ func (s *Staging) checkSpace(size int64) error {
 	if err := unix.Fstatfs(s.objects, &stat); err != nil {
 		return fmt.Errorf("free space: %w", err)
 	}
-	block := uint64(stat.Bsize)
-	keep := s.repo.config.keepFree.bytes
-	if keep == 0 {
-		keep = stat.Blocks * s.repo.config.keepFree.percent / 100 * block
-	}
-	if free := stat.Bfree * block; free < keep || free-keep < uint64(size) {
+	free, keep := s.repo.config.keepFree.of(stat)
+	if free < keep || free-keep < uint64(size) {
 		return fmt.Errorf("%w: a file of %d bytes does not fit into %d bytes, of which %d are kept free (see min-free-space-percent in ostree.repo-config(5))",
 			ErrNoSpace, size, free, keep)
 	}
 	return nil
+}
+
+// of gives the free bytes of a file system, and how many of them are to stay free.
+func (k keepFree) of(stat unix.Statfs_t) (free, keep uint64) {
+	block := uint64(stat.Bsize)
+	keep = k.bytes
+	if keep == 0 {
+		keep = stat.Blocks * k.percent / 100 * block
+	}
+	return stat.Bfree * block, keep
+}
+
+// Space tells how many bytes are free on the repository's file system, and how many of them its configuration keeps free.
+func (r *Repo) Space() (free, keep uint64, err error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(r.path, &stat); err != nil {
+		return 0, 0, fmt.Errorf("free space: %w", err)
+	}
+	free, keep = r.config.keepFree.of(stat)
+	return free, keep, nil
 }

@@ -51,6 +51,19 @@ func (n tempName) create() (tempFile, error) {
 	}
 }
 
+// createPlain creates the file with the given bytes and nothing else that means anything.
+func (n tempName) createPlain(b []byte) error {
+	f, err := n.create()
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.setPlain()
+	}
+	return errors.Join(err, f.close())
+}
+
 // remove deletes the file if it is there.
 func (n tempName) remove() {
 	// An error is of no use: the whole staging goes away soon.

@@ -31,15 +31,16 @@ var buffers = sync.Pool{New: func() any {
 // error. Extended attributes are sorted. An object that the staging or the repository has is not written again. An error of
 // the reader is wrapped. Other errors: ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteFile(h objects.FileHeader, size int64, content io.Reader) (objects.Checksum, error) {
-	c, err := s.writeFile(h, size, content)
+	h.Xattrs = h.Xattrs.Canonical()
+	c, err := s.writeFile(h, size, content, nil)
 	if err != nil {
 		return objects.Checksum{}, fmt.Errorf("write file: %w", withCause(err))
 	}
 	return c, nil
 }
 
-func (s *Staging) writeFile(h objects.FileHeader, size int64, content io.Reader) (objects.Checksum, error) {
-	h.Xattrs = h.Xattrs.Canonical()
+// writeFile writes a regular file as it is. Where want is not nil the checksum must be that one before the object gets its name.
+func (s *Staging) writeFile(h objects.FileHeader, size int64, content io.Reader, want *objects.Checksum) (objects.Checksum, error) {
 	switch err := h.Valid(); {
 	case err != nil:
 		return objects.Checksum{}, err
@@ -48,12 +49,12 @@ func (s *Staging) writeFile(h objects.FileHeader, size int64, content io.Reader)
 	case size < 0:
 		return objects.Checksum{}, fmt.Errorf("a size of %d bytes", size)
 	case size <= smallFile:
-		return s.writeSmall(h, int(size), content)
+		return s.writeSmall(h, int(size), content, want)
 	}
-	return s.writeLarge(h, size, content)
+	return s.writeLarge(h, size, content, want)
 }
 
-func (s *Staging) writeSmall(h objects.FileHeader, size int, content io.Reader) (objects.Checksum, error) {
+func (s *Staging) writeSmall(h objects.FileHeader, size int, content io.Reader, want *objects.Checksum) (objects.Checksum, error) {
 	pooled := buffers.Get().(*[]byte)
 	defer buffers.Put(pooled)
 	prefix := h.ChecksumPrefix()
@@ -72,6 +73,9 @@ func (s *Staging) writeSmall(h objects.FileHeader, size int, content io.Reader) 
 		return objects.Checksum{}, err
 	}
 	c := objects.ChecksumOf(whole)
+	if err := checkMatch(c, want); err != nil {
+		return objects.Checksum{}, err
+	}
 	return c, s.place(objects.KindFile, c, func(at tempName) error {
 		if err := s.checkSpace(int64(size)); err != nil {
 			return err
@@ -89,7 +93,7 @@ func (s *Staging) writeSmall(h objects.FileHeader, size int, content io.Reader) 
 }
 
 // writeLarge hashes the content while it goes to a temporary file, since its checksum is known only then.
-func (s *Staging) writeLarge(h objects.FileHeader, size int64, content io.Reader) (objects.Checksum, error) {
+func (s *Staging) writeLarge(h objects.FileHeader, size int64, content io.Reader, want *objects.Checksum) (objects.Checksum, error) {
 	if err := s.checkSpace(size); err != nil {
 		return objects.Checksum{}, err
 	}
@@ -111,7 +115,11 @@ func (s *Staging) writeLarge(h objects.FileHeader, size int64, content io.Reader
 		return objects.Checksum{}, err
 	}
 	c := objects.Checksum(hash.Sum(nil))
-	if s.has(objects.KindFile, c) {
+	if err := checkMatch(c, want); err != nil {
+		at.remove()
+		return objects.Checksum{}, err
+	}
+	if s.Has(objects.KindFile, c) {
 		at.remove()
 		return c, nil
 	}
@@ -169,11 +177,14 @@ func (s *Staging) WriteSymlink(h objects.FileHeader) (objects.Checksum, error) {
 		return objects.Checksum{}, fmt.Errorf("write symlink: %w", err)
 	}
 	c := objects.ChecksumOf(h.ChecksumPrefix())
-	err := s.place(objects.KindFile, c, func(at tempName) error { return s.layout.symlink(at, h) })
-	if err != nil {
+	if err := s.placeSymlink(c, h); err != nil {
 		return objects.Checksum{}, fmt.Errorf("write symlink: %w", withCause(err))
 	}
 	return c, nil
+}
+
+func (s *Staging) placeSymlink(c objects.Checksum, h objects.FileHeader) error {
+	return s.place(objects.KindFile, c, func(at tempName) error { return s.layout.symlink(at, h) })
 }
 
 // WriteDirMeta writes a dirmeta object with its extended attributes sorted. Errors: ErrNoSpace, ErrReadOnly.
@@ -197,32 +208,34 @@ func (s *Staging) WriteCommit(c objects.Commit) (objects.Checksum, error) {
 
 // writeMetadata writes an object that is stored alike in all modes.
 func (s *Staging) writeMetadata(kind objects.Kind, b []byte) (objects.Checksum, error) {
-	if len(b) > maxMetadata {
-		return objects.Checksum{}, fmt.Errorf("write %s: it has %d bytes, more than %d", kind, len(b), maxMetadata)
+	if err := checkMetadataSize(b); err != nil {
+		return objects.Checksum{}, fmt.Errorf("write %s: %w", kind, err)
 	}
 	c := objects.ChecksumOf(b)
-	err := s.place(kind, c, func(at tempName) error {
-		f, err := at.create()
-		if err != nil {
-			return err
-		}
-		_, err = f.Write(b)
-		if err == nil {
-			err = f.setPlain()
-		}
-		return errors.Join(err, f.close())
-	})
+	err := s.place(kind, c, func(at tempName) error { return at.createPlain(b) })
 	if err != nil {
 		return objects.Checksum{}, fmt.Errorf("write %s: %w", kind, withCause(err))
 	}
 	return c, nil
 }
 
+func checkMetadataSize(b []byte) error {
+	if len(b) > maxMetadata {
+		return fmt.Errorf("it has %d bytes, more than %d", len(b), maxMetadata)
+	}
+	return nil
+}
+
 // place gives the object c the file that write writes, unless it is there already.
 func (s *Staging) place(kind objects.Kind, c objects.Checksum, write func(tempName) error) error {
-	if s.has(kind, c) {
+	if s.Has(kind, c) {
 		return nil
 	}
+	return s.replace(kind, c, write)
+}
+
+// replace gives the object c the file that write writes, whether or not there is one.
+func (s *Staging) replace(kind objects.Kind, c objects.Checksum, write func(tempName) error) error {
 	dir, err := s.fanoutDir(c)
 	if err != nil {
 		return err
@@ -236,8 +249,8 @@ func (s *Staging) place(kind objects.Kind, c objects.Checksum, write func(tempNa
 	return s.publish(at, kind, c)
 }
 
-// has reports whether the staging or the repository has the object.
-func (s *Staging) has(kind objects.Kind, c objects.Checksum) bool {
+// Has reports whether the staging or the repository has the object. It does not look into it.
+func (s *Staging) Has(kind objects.Kind, c objects.Checksum) bool {
 	path := loosePath(kind, c, s.repo.config.mode)
 	var stat unix.Stat_t
 	return unix.Fstatat(s.landed, path, &stat, unix.AT_SYMLINK_NOFOLLOW) == nil ||

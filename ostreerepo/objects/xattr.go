@@ -53,6 +53,24 @@ func (x Xattrs) Valid() error {
 	return nil
 }
 
+// Marshal returns x as an a(ayay), which is how an encapsulated commit carries a file's extended attributes. It neither sorts nor
+// checks.
+func (x Xattrs) Marshal() []byte {
+	return x.appendTo(nil)
+}
+
+// ParseXattrs is the inverse of Marshal. The order is kept, whatever it is.
+func ParseXattrs(b []byte) (Xattrs, error) {
+	x, err := parseXattrs(b)
+	if err == nil && !bytes.Equal(x.Marshal(), b) {
+		err = errNotNormal
+	}
+	if err != nil {
+		return nil, fmt.Errorf("extended attributes: %w", err)
+	}
+	return x, nil
+}
+
 // appendTo appends x as an a(ayay), whose names end with a NUL.
 func (x Xattrs) appendTo(dst []byte) []byte {
 	return appendArray(dst, len(x), 1, func(dst []byte, i int) []byte {

@@ -1,0 +1,34 @@
+package ostreerepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// Pull copies refs and commits, with all that they reach, from another repository on this host, which may have another mode; in
+// one transaction. The refs get the same names here. Errors: ErrNoRef, ErrNoSpace, ErrReadOnly, *CommandError.
+func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...objects.Checksum) error {
+	args := []string{"--disable-verify-bindings", from.path}
+	for _, ref := range refs {
+		if _, err := from.Resolve(ref); err != nil {
+			return fmt.Errorf("pull: %w", err)
+		}
+		if err := r.deleteBrokenRef(ctx, ref); err != nil {
+			return fmt.Errorf("pull: %w", err)
+		}
+		args = append(args, ref)
+	}
+	for _, c := range commits {
+		args = append(args, c.String())
+	}
+	if len(args) == 2 {
+		return errors.New("pull: nothing is named")
+	}
+	if err := r.pullLocal(ctx, args...); err != nil {
+		return fmt.Errorf("pull: %w", err)
+	}
+	return nil
+}

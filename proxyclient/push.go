@@ -1,0 +1,105 @@
+package proxyclient
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// stopDelay is how long a push may go on after it was told to stop.
+const stopDelay = 5 * time.Second
+
+// Push copies an image of an OCI layout (source is oci:DIR:TAG) to a registry (destination is docker://NAME), with `skopeo copy`,
+// byte by byte: the manifest keeps its digest. cfg is as for Start, for the destination; its policy is not asked, since the image is
+// our own. The directory DIR, and the one that it is in, which must be there for it alone, are given to the proxy's user. A push has no time
+// limit but ctx. Errors are *Error.
+func Push(ctx context.Context, cfg Config, source, destination string) error {
+	if !strings.HasPrefix(destination, registryPrefix) {
+		return &Error{Class: ClassUnsupported, Op: "push", Message: destination + " is not in a registry: write docker://HOST/NAME[:TAG]"}
+	}
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	cfg.Policy, cfg.DecryptionKeys, cfg.UserAgentPrefix = "", nil, ""
+	l, err := newLaunch(cfg, &target{})
+	if err != nil {
+		return err
+	}
+	if err = l.giveLayout(source); err == nil {
+		err = push(ctx, cfg.Command[0], l, source, destination)
+	}
+	if released := l.release(); err == nil && released != nil {
+		err = launchError("cannot remove the temporary directory", released)
+	}
+	return err
+}
+
+// giveLayout gives a layout and the directory that it is in to the child's user.
+func (l *launch) giveLayout(source string) error {
+	dir := strings.TrimPrefix(source, "oci:")
+	if tag := strings.LastIndexByte(dir, ':'); tag > strings.LastIndexByte(dir, '/') {
+		dir = dir[:tag]
+	}
+	return l.give("layout", func(uid, gid int) error {
+		return filepath.WalkDir(filepath.Dir(dir), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Lchown(path, uid, gid)
+		})
+	})
+}
+
+func push(ctx context.Context, command string, l *launch, source, destination string) error {
+	args := []string{"copy", "--quiet", "--insecure-policy", "--preserve-digests"}
+	for _, arg := range l.args {
+		if name, ok := strings.CutPrefix(arg, "--"); ok && name != "tmpdir" { // about the registry
+			arg = "--dest-" + name
+		}
+		args = append(args, arg)
+	}
+	cmd := l.command(command, append(args, source, destination)...)
+	stderr := &tail{}
+	cmd.Stderr = stderr
+	cmd.WaitDelay = stopDelay
+
+	runtime.LockOSThread() // for Pdeathsig, as in own
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		return startError(command, err)
+	}
+	l.closeFiles()
+	ended := make(chan struct{})
+	stopped := context.AfterFunc(ctx, func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // the only error is that it has ended
+		select {
+		case <-ended:
+		case <-time.After(stopDelay):
+			_ = cmd.Process.Kill()
+		}
+	})
+	err := cmd.Wait()
+	close(ended)
+	stopped()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return contextError("push", ctx)
+	}
+	text := lastLine(stderr.String())
+	if text == "" {
+		text = fmt.Sprintf("%s: %v", strings.Join(slices.Insert(args[:1:1], 0, command), " "), err)
+	}
+	e := classify("push", text, "")
+	e.Stderr, e.Err = stderr.String(), err
+	return e
+}

@@ -1,0 +1,64 @@
+package proxyclient
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+func TestPush(t *testing.T) {
+	img := testImage(t, 1000, 200_000)
+	parent, err := os.MkdirTemp("/var/tmp", "proxyclient-test-") // for us alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(parent) })
+	dir := filepath.Join(parent, "layout")
+	if err := os.Rename(writeLayout(t, img, "v1"), dir); err != nil {
+		t.Fatal(err)
+	}
+	layout := "oci:" + dir + ":v1"
+	for _, secure := range []bool{false, true} {
+		r := startRegistry(t, secure)
+		cfg := Config{User: nobody, TempDir: reachableDir(t), AuthFile: r.auth, CertDir: r.cert, SkipTLSVerify: !secure, Anonymous: !secure}
+		name := "docker://" + r.host + "/pushed/os:v1"
+		if err := Push(t.Context(), cfg, layout, name); err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenSource(t.Context(), cfg, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, dgst, err := s.Manifest(t.Context()); err != nil || dgst != digest.FromBytes(img.Manifest) {
+			t.Errorf("the registry has %s (%v), pushed was %s", dgst, err, digest.FromBytes(img.Manifest))
+		}
+		s.Close()
+		if secure {
+			anonymous := Config{User: nobody, CertDir: r.cert, Anonymous: true}
+			wantClass(t, Push(t.Context(), anonymous, layout, name), ClassUnauthorized)
+		}
+	}
+}
+
+func TestPushFails(t *testing.T) {
+	layout := "oci:" + writeLayout(t, testImage(t, 1000), "v1")
+	temp := t.TempDir()
+	cfg := Config{Anonymous: true, SkipTLSVerify: true, TempDir: temp}
+	wantClass(t, Push(t.Context(), cfg, layout+":v1", "dir:/tmp"), ClassUnsupported)
+	wantClass(t, Push(t.Context(), cfg, layout+":v1", "docker://127.0.0.1:1/os"), ClassNetwork)
+	wantClass(t, Push(t.Context(), Config{Command: []string{"no-such-skopeo"}, Anonymous: true, TempDir: temp}, layout+":v1", "docker://x/os"), ClassToolMissing)
+	ended, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the cause")
+	cancel(cause)
+	if err := Push(ended, cfg, layout+":v1", "docker://127.0.0.1:1/os"); !errors.Is(wantClass(t, err, ClassCanceled), cause) {
+		t.Errorf("canceled: %v", err)
+	}
+	left, err := os.ReadDir(temp)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
