@@ -16,7 +16,7 @@ const (
 	JobRemoved EventType = "job-removed"
 	// PreparedRemoved: the plan Event.PreparedID was discarded, expired or made room for a newer one.
 	PreparedRemoved EventType = "prepared-removed"
-	// ImagesChanged: an import changed what Images answers.
+	// ImagesChanged: what Images answers is, or may be, another thing than before.
 	ImagesChanged EventType = "images-changed"
 )
 

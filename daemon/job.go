@@ -1,8 +1,9 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
-	"reflect"
+	"encoding/json"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -12,21 +13,23 @@ import (
 
 // work says what a job does. Jobs whose work is equal can be shared.
 type work struct {
-	Type    JobType          `json:"type"`
-	Request importer.Request `json:"request"`
-	// Manifest is set for an import of a stored plan: unlike Request.Digest it fetches that manifest even if the name
-	// that Request has now stands for another image.
+	Type JobType `json:"type"`
+	// Request is the request's JSON as encoding/json writes it: equal requests have equal bytes, here and in a record.
+	Request json.RawMessage `json:"request"`
+	// Manifest is set for an import of a stored plan: unlike the digest in the request it fetches that manifest even if
+	// the name in the request now stands for another image.
 	Manifest digest.Digest `json:"manifest,omitempty"`
 }
 
-func (w work) equal(other work) bool { return reflect.DeepEqual(w, other) }
+func (w work) equal(other work) bool {
+	return w.Type == other.Type && w.Manifest == other.Manifest && bytes.Equal(w.Request, other.Request)
+}
 
 // job is the one record that all handles on a job share. Fields that change are guarded by Manager.mu.
 type job struct {
-	id   uint64
-	work work
-	plan *importer.Plan // what to import, if that is a stored plan
-	done chan struct{}  // closed when finished
+	id uint64
+	task
+	done chan struct{} // closed when finished
 
 	status       JobStatus
 	transactions []string // all ids that name the job; the first is status.TransactionID
@@ -56,8 +59,8 @@ func (h *Job) Status() JobStatus {
 	return h.job.status
 }
 
-// Start says that the caller who asked for the job knows its id. Everybody who got a handle from Import, Prepare or
-// ImportPrepared must call it, whether or not the reply could be delivered. A job that several callers share before it
+// Start says that the caller who asked for the job knows its id. Everybody who got a handle from a method that
+// starts a job must call it, whether or not the reply could be delivered. A job that several callers share before it
 // was started waits for all of them. Calling it again does nothing.
 func (h *Job) Start() {
 	h.m.mu.Lock()

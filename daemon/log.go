@@ -13,6 +13,7 @@ const (
 	messageFailed    = "e22eeb3dd1bb4f08b37ffaa8b586fd00"
 	messageCanceled  = "b1144f0af5c54fa8a953ef3cb9cc7b18"
 	messagePrepared  = "7008ea639328467db6fadd04b024dbf2"
+	messageDone      = "08a457563c5d4f4a839706bb09b0a765"
 )
 
 const messageID = "message-id"
@@ -56,6 +57,8 @@ func (m *Manager) logFinished(j *job) {
 		log.WithField(messageID, messageCanceled).Info("job canceled")
 	case s.Type == JobPrepare:
 		log.WithField(messageID, messagePrepared).Info("image prepared")
+	case s.Import == nil:
+		log.WithField(messageID, messageDone).Infof("job done: %s", s.StatusText)
 	default:
 		log.WithField(messageID, messageSucceeded).Infof("image %s as commit %s", s.StatusText, s.Import.Commit)
 	}

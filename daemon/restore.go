@@ -43,7 +43,7 @@ func (m *Manager) restoreJob(id uint64, record jobRecord) error {
 	m.nextID = max(m.nextID, id+1)
 	j := &job{
 		id:           id,
-		work:         record.Work,
+		task:         task{work: record.Work},
 		done:         make(chan struct{}),
 		status:       record.Status,
 		transactions: record.Transactions,
@@ -56,7 +56,7 @@ func (m *Manager) restoreJob(id uint64, record jobRecord) error {
 	}
 	if j.status.State != StateFinished {
 		j.stopped = importer.KindInterrupted
-		j.end(errors.New("the daemon that ran it is gone"))
+		j.end("", errors.New("the daemon that ran it is gone"))
 		m.logFinished(j)
 		m.saveJob(j)
 	}

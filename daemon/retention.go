@@ -36,7 +36,9 @@ func (m *Manager) forget(j *job) {
 	if m.jobs[j.id] != j {
 		return
 	}
-	j.expiry.Stop()
+	if j.expiry != nil {
+		j.expiry.Stop()
+	}
 	delete(m.jobs, j.id)
 	for _, transaction := range j.transactions {
 		delete(m.byTransaction, transaction)

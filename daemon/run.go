@@ -8,19 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/ostree-importd/ostree-importd/importer"
 )
-
-// slots is how many jobs of a type run at once: imports change the repository and share its bandwidth, prepares mostly
-// wait for a registry.
-func slots(typ JobType) int {
-	if typ == JobPrepare {
-		return 4
-	}
-	return 1
-}
 
 // announce lets events name the job, and lets it run. m.mu is held here and in all functions below that don't
 // take it.
@@ -43,15 +32,15 @@ func (m *Manager) schedule() {
 	if m.closing {
 		return
 	}
-	free := map[JobType]int{JobImport: slots(JobImport), JobPrepare: slots(JobPrepare)}
+	taken := map[lane]int{}
 	for _, j := range m.active {
 		if j.status.State != StateQueued {
-			free[j.work.Type]--
+			taken[j.lane]++
 		}
 	}
 	for _, j := range m.active {
-		if j.status.State == StateQueued && j.announced && free[j.work.Type] > 0 {
-			free[j.work.Type]--
+		if j.status.State == StateQueued && j.announced && taken[j.lane] < j.lane.slots() {
+			taken[j.lane]++
 			m.start(j)
 		}
 	}
@@ -63,17 +52,11 @@ func (m *Manager) start(j *job) {
 	j.status.State = StateRunning
 	j.status.Started = time.Now()
 	j.logged = j.status.Started
-	j.status.Progress.Stage = importer.StageOpen
+	j.status.Progress.Stage = j.stage
 	m.changed(j)
 	m.saveJob(j)
 	m.logStarted(j)
 	go m.run(ctx, j)
-}
-
-// outcome is what a job that succeeded has to show.
-type outcome struct {
-	result *importer.Result // of an import
-	plan   *importer.Plan   // of a prepare
 }
 
 // run is a job's goroutine. It ends right after the job's done is closed.
@@ -97,57 +80,7 @@ func (m *Manager) execute(ctx context.Context, j *job) (out outcome, err error) 
 	if err != nil {
 		return outcome{}, err
 	}
-	prepared, err := prepare(ctx, im, j)
-	if err != nil {
-		return outcome{}, err
-	}
-	defer m.closeSource(j, prepared)
-	plan := prepared.Plan()
-	m.planned(j, plan)
-	if j.work.Type == JobPrepare {
-		return outcome{plan: &plan}, nil
-	}
-	result, err := prepared.Import(ctx, func(p importer.Progress) { m.progress(j, p) })
-	if err != nil {
-		return outcome{}, err
-	}
-	return outcome{result: result}, nil
-}
-
-func prepare(ctx context.Context, im *importer.Importer, j *job) (*importer.Prepared, error) {
-	if j.plan != nil {
-		return im.Resume(*j.plan), nil
-	}
-	return im.Prepare(ctx, j.work.Request)
-}
-
-// closeSource ends a prepared import. The image is complete by then, or an error says why it isn't: a source that
-// doesn't close well changes neither.
-func (m *Manager) closeSource(j *job, prepared *importer.Prepared) {
-	if err := prepared.Close(); err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.jobLog(j).WithError(err).Warn("cannot close the image's source")
-	}
-}
-
-// planned takes note of what a running job is going to do.
-func (m *Manager) planned(j *job, plan importer.Plan) {
-	p := importer.Progress{
-		Stage:       importer.StagePlan,
-		BytesTotal:  plan.BytesToFetch,
-		BytesCached: plan.BytesTotal - plan.BytesToFetch,
-	}
-	distinct := map[digest.Digest]bool{}
-	for _, layer := range plan.Layers {
-		distinct[layer.Digest] = true
-	}
-	p.LayersTotal = len(distinct)
-	p.LayersCached = len(distinct) - plan.LayersToFetch
-	m.mu.Lock()
-	j.manifest = plan.ManifestDigest
-	m.mu.Unlock()
-	m.progress(j, p)
+	return j.run(ctx, m, im, j)
 }
 
 // progress takes note of a running job's progress. It doesn't wait for anybody.
@@ -155,9 +88,15 @@ func (m *Manager) progress(j *job, p importer.Progress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	j.status.Progress = p
-	if p.Stage == importer.StageLand {
-		// There is no way back from here.
+	switch p.Stage {
+	case importer.StageLand:
+		// What is being written is written to its end.
 		j.status.Cancellable = false
+	case importer.StageCollect:
+		// It may come after the landing that is the job's purpose.
+	default:
+		// A repair lands one layer and goes on to the next.
+		j.status.Cancellable = j.status.State == StateRunning
 	}
 	m.changed(j)
 	if now := time.Now(); now.Sub(j.logged) >= progressLogInterval {
@@ -196,34 +135,38 @@ func (m *Manager) finish(j *job, out outcome, err error) {
 	if j.cancel != nil {
 		j.cancel()
 	}
-	j.plan = nil
-	j.status.Import = out.result
+	j.run = nil // and with it the request's plan
+	j.status.Import, j.status.Results = out.result, out.results
 	if out.plan != nil {
 		j.status.PreparedID = j.id
 		m.keepPlan(j.id, *out.plan)
 	}
-	j.end(err)
+	j.end(out.text, err)
 	m.active = slices.DeleteFunc(m.active, func(other *job) bool { return other == j })
 	m.logFinished(j)
 	m.saveJob(j)
 	m.emitJob(JobFinished, j)
-	if out.result != nil && !out.result.AlreadyPresent && !j.work.Request.NoRef {
+	if out.changed {
 		m.emit(Event{Type: ImagesChanged})
 	}
-	m.retain(j, m.cfg.Retain)
-	m.trim()
+	if j.transient {
+		m.forget(j)
+	} else {
+		m.retain(j, m.cfg.Retain)
+		m.trim()
+	}
 	m.schedule()
 	close(j.done)
 }
 
-// end sets the status of a job that has come to its end.
-func (j *job) end(err error) {
+// end sets the status of a job that has come to its end. The text is for one that succeeded.
+func (j *job) end(text string, err error) {
 	s := &j.status
 	s.State, s.Cancellable, s.Finished = StateFinished, false, time.Now()
 	s.Progress.Running = nil
 	switch {
 	case err == nil:
-		s.Result = ResultDone
+		s.Result, s.StatusText = ResultDone, text
 	case j.stopped == importer.KindCanceled:
 		s.Result, s.ErrorKind, s.ErrorMessage = ResultCanceled, j.stopped, fmt.Sprintf("job %d was canceled", j.id)
 	case j.stopped == importer.KindInterrupted:

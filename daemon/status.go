@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -17,6 +18,16 @@ const (
 	JobImport JobType = "import"
 	// JobPrepare reads manifest and config of an image and stores what an import of it would do.
 	JobPrepare JobType = "prepare"
+	// The others are the operations of importer.Importer of the same names.
+	JobUnencapsulate JobType = "unencapsulate"
+	JobEncapsulate   JobType = "encapsulate"
+	JobExport        JobType = "export"
+	JobCopy          JobType = "copy"
+	JobRemove        JobType = "remove"
+	JobPrune         JobType = "prune"
+	JobVerify        JobType = "verify"
+	JobCompare       JobType = "compare"
+	JobCheckUpdate   JobType = "check-update"
 )
 
 // JobState is where a job stands.
@@ -61,7 +72,8 @@ const (
 type JobStatus struct {
 	ID   uint64  `json:"id"`
 	Type JobType `json:"type"`
-	// Image is the reference as the caller wrote it.
+	// Image is the reference as the caller wrote it. For operations on something else it says in a word or two what on:
+	// the commit to encapsulate, the scope to prune, the first of several images.
 	Image string `json:"image"`
 	// TransactionID is the one that the job was created with; "" if none.
 	TransactionID string `json:"transaction_id,omitempty"`
@@ -84,6 +96,22 @@ type JobStatus struct {
 	Import *importer.Result `json:"import,omitempty"`
 	// PreparedID names the stored plan of a prepare with ResultDone; 0 otherwise.
 	PreparedID uint64 `json:"prepared_id,omitempty"`
+	// Results is the JSON of what any other operation with ResultDone found; see the function Results. Readers must not
+	// change it.
+	Results json.RawMessage `json:"results,omitempty"`
+}
+
+// Results reads what an operation found: T is the importer's result type that belongs to the type of the job.
+func Results[T any](s JobStatus) (*T, error) {
+	if s.Results == nil {
+		return nil, newError(importer.KindFailed, "", "job %d has no results of a %s", s.ID, s.Type)
+	}
+	var results T
+	if err := json.Unmarshal(s.Results, &results); err != nil {
+		return nil, newError(importer.KindFailed, "daemon and client may be of different versions",
+			"cannot read the results of job %d: %w", s.ID, err)
+	}
+	return &results, nil
 }
 
 // Fraction is the part of the job that is done, between 0 and 1, or -1 when that is not known.
@@ -92,6 +120,8 @@ func (s JobStatus) Fraction() float64 {
 	switch toFetch := p.LayersTotal - p.LayersCached; {
 	case s.Result == ResultDone, p.Stage == importer.StageMerge, p.Stage == importer.StageLand:
 		return 1
+	case p.StepsTotal > 0:
+		return min(1, float64(p.Steps)/float64(p.StepsTotal))
 	case p.BytesTotal > 0:
 		return min(1, float64(p.Bytes)/float64(p.BytesTotal))
 	case toFetch > 0:
@@ -100,7 +130,7 @@ func (s JobStatus) Fraction() float64 {
 	return -1
 }
 
-// statusText is the line for people that belongs to a status.
+// statusText is the line for people that belongs to a status. A job that is done has its own.
 func statusText(s JobStatus) string {
 	switch s.State {
 	case StateQueued:
@@ -110,6 +140,15 @@ func statusText(s JobStatus) string {
 	case StateFinished:
 		return finishedText(s)
 	}
+	p := s.Progress
+	if p.StepsTotal > 0 {
+		return fmt.Sprintf("%s, %d of %d", stageText(s), p.Steps, p.StepsTotal)
+	}
+	return stageText(s)
+}
+
+// stageText says what a running job is at.
+func stageText(s JobStatus) string {
 	p := s.Progress
 	switch p.Stage {
 	case importer.StageManifest, importer.StageConfig:
@@ -123,21 +162,36 @@ func statusText(s JobStatus) string {
 		return fmt.Sprintf("merging %d layers", p.LayersTotal)
 	case importer.StageLand:
 		return "writing the image to the repository"
+	case importer.StageSignature:
+		return "checking signatures"
+	case importer.StageCollect:
+		return "looking for what nothing needs"
+	case importer.StageCopy:
+		return "copying the image"
+	case importer.StageCheck:
+		return "checking objects"
+	case importer.StageRepair:
+		return "repairing"
+	case importer.StageEncapsulate:
+		if p.LayersTotal > 0 {
+			return fmt.Sprintf("making the layers, %d of %d", p.LayersDone, p.LayersTotal)
+		}
+		return "making the layers"
+	case importer.StageExport:
+		return "writing the image out"
+	case importer.StagePush:
+		return "pushing the image"
 	}
 	return "opening the image"
 }
 
 func finishedText(s JobStatus) string {
-	switch {
-	case s.Result == ResultCanceled:
+	switch s.Result {
+	case ResultDone:
+		return s.StatusText
+	case ResultCanceled:
 		return "canceled"
-	case s.Result == ResultFailed:
-		// Messages of programs can have several lines.
-		return "failed: " + strings.Join(strings.Fields(s.ErrorMessage), " ")
-	case s.Type == JobPrepare:
-		return "prepared"
-	case s.Import != nil && s.Import.AlreadyPresent:
-		return "already present"
 	}
-	return "imported"
+	// Messages of programs can have several lines.
+	return "failed: " + strings.Join(strings.Fields(s.ErrorMessage), " ")
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -36,13 +38,12 @@ func TestFractionAndStatusText(t *testing.T) {
 		{"merging", at(importer.StageMerge), 1, "merging 10 layers"},
 		{"landing", at(importer.StageLand), 1, "writing the image to the repository"},
 		{"canceling", with(at(importer.StageFetch), func(s *JobStatus) { s.State = StateCanceling }), 0.439, "canceling"},
-		{"done", JobStatus{Type: JobImport, State: StateFinished, Result: ResultDone, Import: &importer.Result{}}, 1, "imported"},
-		{
-			"already present",
-			JobStatus{Type: JobImport, State: StateFinished, Result: ResultDone, Import: &importer.Result{AlreadyPresent: true}},
-			1, "already present",
-		},
-		{"prepared", JobStatus{Type: JobPrepare, State: StateFinished, Result: ResultDone}, 1, "prepared"},
+		{"checking", JobStatus{State: StateRunning, Progress: importer.Progress{Stage: importer.StageCheck, Steps: 30, StepsTotal: 120}}, 0.25, "checking objects, 30 of 120"},
+		{"checking, nothing known", JobStatus{State: StateRunning, Progress: importer.Progress{Stage: importer.StageCheck, Steps: 30}}, -1, "checking objects"},
+		{"more steps than announced", JobStatus{State: StateRunning, Progress: importer.Progress{Stage: importer.StageCopy, Steps: 3, StepsTotal: 2}}, 1, "copying the image, 3 of 2"},
+		{"making layers", JobStatus{State: StateRunning, Progress: importer.Progress{Stage: importer.StageEncapsulate, LayersDone: 1, LayersTotal: 4}}, 0.25, "making the layers, 1 of 4"},
+		{"collecting", JobStatus{State: StateRunning, Progress: importer.Progress{Stage: importer.StageCollect}}, -1, "looking for what nothing needs"},
+		{"done", JobStatus{State: StateFinished, Result: ResultDone, StatusText: "imported"}, 1, "imported"},
 		{"canceled", JobStatus{State: StateFinished, Result: ResultCanceled}, -1, "canceled"},
 		{"failed", JobStatus{State: StateFinished, Result: ResultFailed, ErrorMessage: "open: it\n said: no\n"}, -1, "failed: open: it said: no"},
 	}
@@ -55,6 +56,28 @@ func TestFractionAndStatusText(t *testing.T) {
 				t.Errorf("statusText = %q, want %q", got, tt.text)
 			}
 		})
+	}
+}
+
+// TestStagesHaveTexts: a stage that is not known would read as the opening of the image.
+func TestStagesHaveTexts(t *testing.T) {
+	source, err := os.ReadFile("../importer/errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages := regexp.MustCompile(`\n\tStage\w+ +Stage = "(\w+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(stages) < 15 {
+		t.Fatalf("found only %d stages", len(stages))
+	}
+	for _, match := range stages {
+		stage := importer.Stage(match[1])
+		switch stage {
+		case importer.StageReference, importer.StageOpen, importer.StageInventory: // the opening, or no job's
+			continue
+		}
+		if text := stageText(JobStatus{Progress: importer.Progress{Stage: stage}}); text == "opening the image" {
+			t.Errorf("%s has no text", stage)
+		}
 	}
 }
 

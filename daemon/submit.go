@@ -11,12 +11,20 @@ import (
 // KindNotAvailable) no error comes from here: what goes wrong with the image is the job's result. The caller must call
 // Start on the job.
 func (m *Manager) Import(req importer.Request, opts JobOptions, caller Caller) (*Job, error) {
-	return m.submit(work{Type: JobImport, Request: req}, nil, opts, caller)
+	t, err := importTask(req, nil)
+	if err != nil {
+		return nil, err
+	}
+	return m.submit(t, opts, caller)
 }
 
 // Prepare stores the plan of an import; the status of the finished job has its PreparedID. The rest is as for Import.
 func (m *Manager) Prepare(req importer.Request, opts JobOptions, caller Caller) (*Job, error) {
-	return m.submit(work{Type: JobPrepare, Request: req}, nil, opts, caller)
+	t, err := prepareTask(req)
+	if err != nil {
+		return nil, err
+	}
+	return m.submit(t, opts, caller)
 }
 
 // ImportPrepared imports what the plan says, whatever the image's name stands for by now. The plan stays. Besides the
@@ -26,32 +34,31 @@ func (m *Manager) ImportPrepared(id uint64, opts JobOptions, caller Caller) (*Jo
 	if err != nil {
 		return nil, err
 	}
-	w := work{Type: JobImport, Request: p.Plan.Request, Manifest: p.Plan.ManifestDigest}
-	return m.submit(w, &p.Plan, opts, caller)
+	t, err := importTask(p.Plan.Request, &p.Plan)
+	if err != nil {
+		return nil, err
+	}
+	return m.submit(t, opts, caller)
 }
 
-// submit finds the job that does w already, or makes a new one.
-func (m *Manager) submit(w work, plan *importer.Plan, opts JobOptions, caller Caller) (*Job, error) {
-	if len(w.Request.Access.DecryptionKeys) == 0 {
-		// Empty and nil are the same request, here and after a restart.
-		w.Request.Access.DecryptionKeys = nil
-	}
+// submit finds the job that does the task's work already, or makes a new one.
+func (m *Manager) submit(t task, opts JobOptions, caller Caller) (*Job, error) {
 	if _, err := m.importer(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	j, err := m.sameTransaction(w, opts.TransactionID)
+	j, err := m.sameTransaction(t.work, opts.TransactionID)
 	if err != nil {
 		return nil, err
 	}
 	if j == nil {
-		j = m.sameWork(w)
-		if err := m.admit(w.Type, j, opts); err != nil {
+		j = m.sameWork(t.work)
+		if err := m.admit(t.lane, j, opts); err != nil {
 			return nil, err
 		}
 		if j == nil {
-			if j, err = m.newJob(w, plan, caller); err != nil {
+			if j, err = m.newJob(t, caller); err != nil {
 				return nil, err
 			}
 		}
@@ -82,17 +89,17 @@ func (m *Manager) sameWork(w work) *job {
 }
 
 // admit refuses what may not be queued: a new job if j is nil, another caller of j otherwise.
-func (m *Manager) admit(typ JobType, j *job, opts JobOptions) error {
+func (m *Manager) admit(l lane, j *job, opts JobOptions) error {
 	if m.closing {
 		return interrupted("the daemon is stopping")
 	}
 	if opts.NoQueue && (j == nil || j.status.State == StateQueued) {
 		ahead := slices.DeleteFunc(slices.Clone(m.active), func(other *job) bool {
-			return other.work.Type != typ || j != nil && other.id >= j.id
+			return other.lane != l || j != nil && other.id >= j.id
 		})
-		if len(ahead) >= slots(typ) {
+		if len(ahead) >= l.slots() {
 			return newError(importer.KindBusy, "wait for it, or ask without no-queue", "job %d (%s of %s) is %s",
-				ahead[0].id, ahead[0].work.Type, ahead[0].work.Request.Image, ahead[0].status.State)
+				ahead[0].id, ahead[0].work.Type, ahead[0].subject, ahead[0].status.State)
 		}
 	}
 	if j == nil && len(m.active) >= m.cfg.MaxJobs {
@@ -103,7 +110,7 @@ func (m *Manager) admit(typ JobType, j *job, opts JobOptions) error {
 }
 
 // newJob makes a queued job that nobody holds yet.
-func (m *Manager) newJob(w work, plan *importer.Plan, caller Caller) (*job, error) {
+func (m *Manager) newJob(t task, caller Caller) (*job, error) {
 	id := m.nextID
 	if err := m.store.saveCounter(id + 1); err != nil {
 		return nil, newError(importer.KindFailed, "", "cannot record a new job: %w", err)
@@ -111,13 +118,12 @@ func (m *Manager) newJob(w work, plan *importer.Plan, caller Caller) (*job, erro
 	m.nextID++
 	j := &job{
 		id:   id,
-		work: w,
-		plan: plan,
+		task: t,
 		done: make(chan struct{}),
 		status: JobStatus{
 			ID:          id,
-			Type:        w.Type,
-			Image:       w.Request.Image,
+			Type:        t.work.Type,
+			Image:       t.subject,
 			CallerUID:   caller.UID,
 			CallerUnit:  caller.Unit,
 			State:       StateQueued,

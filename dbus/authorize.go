@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"reflect"
 	"strconv"
 	"strings"
 
@@ -17,37 +16,91 @@ import (
 
 // The actions of org.ostree.import1.policy.
 const (
+	actionCheck           = BusName + ".check"
 	actionPrepare         = BusName + ".prepare"
 	actionImport          = BusName + ".import"
 	actionImportUntrusted = BusName + ".import-untrusted"
+	actionExport          = BusName + ".export"
+	actionRemove          = BusName + ".remove"
+	actionPrune           = BusName + ".prune"
+	actionVerify          = BusName + ".verify"
 	actionCancel          = BusName + ".cancel"
 )
 
-// authorizeRequest decides whether the caller may have the request done and returns who that is. action is what it takes when
-// the image comes from a registry that is reached as the host's administrator configured it, and is recorded under its own
-// name; all else takes import-untrusted, since it has a privileged process read what the caller names.
-func (s *Server) authorizeRequest(c *call, action string, request importer.Request, options []string) (daemon.Caller, error) {
+// permission is what polkit is asked for. Its details are for rules, and for the text that a person sees.
+type permission struct {
+	action  string
+	details map[string]string
+}
+
+// fetching is the permission to fetch an image. It is action when the image comes from a registry that is reached as the host's
+// administrator configured it, and what is written has no name that the caller chose; all else takes import-untrusted, since it
+// has a privileged process read what the caller names, or replace what has that name.
+func fetching(action, image, target string, access importer.Access) (permission, error) {
+	ref, err := reference.Parse(image)
+	if err != nil {
+		return permission{}, &importer.Error{Kind: importer.KindInvalidReference, Stage: importer.StageReference, Err: err}
+	}
+	if ref.Image.Transport != reference.TransportRegistry || target != "" || !access.IsZero() {
+		action = actionImportUntrusted
+	}
+	details := map[string]string{"image": ref.Image.String(), "transport": string(ref.Image.Transport)}
+	if target != "" {
+		details["target"] = target
+	}
+	return permission{action, details}, nil
+}
+
+// writing is the permission to have a privileged process write an image to where the caller says.
+func writing(image, destination string) permission {
+	return permission{actionExport, map[string]string{"image": printedImage(image), "destination": destination}}
+}
+
+// onStored is the permission for something that is done with stored images. A single one is the detail "image"; of several the
+// detail is "images", so that no rule takes the first for all.
+func onStored(action string, images []string) permission {
+	details := map[string]string{}
+	printed := make([]string, 0, len(images))
+	for _, image := range images {
+		printed = append(printed, printedImage(image))
+	}
+	switch len(printed) {
+	case 0:
+	case 1:
+		details["image"] = printed[0]
+	default:
+		details["images"] = strings.Join(printed, "\n")
+	}
+	return permission{action, details}
+}
+
+// onOrigin is onStored for what also asks the image's origin. That was named when the image was imported; other ways to reach
+// it take import-untrusted.
+func onOrigin(action string, images []string, access importer.Access) permission {
+	if !access.IsZero() {
+		action = actionImportUntrusted
+	}
+	return onStored(action, images)
+}
+
+// printedImage is the image in the form that lists show, if it can be read.
+func printedImage(text string) string {
+	ref, err := reference.Parse(text)
+	if err != nil {
+		return text
+	}
+	return ref.Image.String()
+}
+
+// authorize decides whether the caller may do what takes the permission, and returns who that is. options are the names of the
+// options that were given.
+func (s *Server) authorize(c *call, p permission, options []string) (daemon.Caller, error) {
 	caller, privileged, err := s.identify(c)
 	if err != nil || privileged {
 		return caller, err
 	}
-	ref, err := reference.Parse(request.Image)
-	if err != nil {
-		return caller, &importer.Error{Kind: importer.KindInvalidReference, Stage: importer.StageReference, Err: err}
-	}
-	if ref.Image.Transport != reference.TransportRegistry || request.Target != "" ||
-		!reflect.DeepEqual(request.Access, importer.Access{}) {
-		action = actionImportUntrusted
-	}
-	details := map[string]string{
-		"image":     ref.Image.String(),
-		"transport": string(ref.Image.Transport),
-		"options":   strings.Join(options, ","),
-	}
-	if request.Target != "" {
-		details["target"] = request.Target
-	}
-	return caller, checkPolkit(c.ctx, s.conn, c.key.sender, action, details, c.interactive)
+	p.details["options"] = strings.Join(options, ",")
+	return caller, checkPolkit(c.ctx, s.conn, c.key.sender, p.action, p.details, c.interactive)
 }
 
 // authorizeCancel lets everybody cancel their own jobs.

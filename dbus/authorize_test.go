@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -50,6 +52,7 @@ func TestWhatTakesWhichAuthorization(t *testing.T) {
 		"certificates": {"Prepare", "docker://example.com/x", properties{"cert-dir": "/root"}, actionImportUntrusted, nil},
 		"insecure":     {"Import", "docker://example.com/x", properties{"insecure-skip-tls-verification": true}, actionImportUntrusted, nil},
 		"keys":         {"Import", "docker://example.com/x", properties{"decryption-keys": []string{"/root/key"}}, actionImportUntrusted, nil},
+		"limits":       {"Import", "docker://example.com/x", properties{"offline": true, "require-bootable": true, "arch": "arm64", "skip-gc": true}, actionImport, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +73,77 @@ func TestWhatTakesWhichAuthorization(t *testing.T) {
 		})
 	}
 	if jobs := s.manager.Jobs(); len(jobs) > 0 {
+		t.Errorf("jobs were made: %v", jobs)
+	}
+}
+
+func TestWhatOperationsTakeWhichAuthorization(t *testing.T) {
+	s := newSuite(t, suiteOptions{})
+	polkit := s.startPolkit(t, no)
+	conn, root := s.connectAs(t, nobody), s.connect(t)
+	if _, path := s.startImport(t, root, "docker://example.com/stored", nil); s.wait(root, path) != nil {
+		t.Fatal("no image")
+	}
+	type args = []any
+	two := []string{"docker://example.com/x", "ostree-unverified-registry:example.com/y"}
+	tests := map[string]struct {
+		method  string
+		args    args
+		options properties
+		action  string
+		details map[string]string
+	}{
+		"unencapsulate": {"Unencapsulate", args{"docker://example.com/x"}, nil, actionImport,
+			map[string]string{"image": "docker://example.com/x", "transport": "registry"}},
+		"unencapsulate under a name": {"Unencapsulate", args{"docker://example.com/x"}, properties{"write-ref": "os"}, actionImportUntrusted,
+			map[string]string{"image": "docker://example.com/x", "transport": "registry", "target": "os"}},
+		"unencapsulate a file": {"Unencapsulate", args{"oci:/root/x"}, nil, actionImportUntrusted,
+			map[string]string{"image": "oci:/root/x", "transport": "oci"}},
+		"encapsulate": {"Encapsulate", args{"os/stable", "docker://example.com/x"}, nil, actionExport,
+			map[string]string{"image": "os/stable", "destination": "docker://example.com/x"}},
+		"export": {"Export", args{"ostree-unverified-registry:example.com/x", "tar:/x"}, nil, actionExport,
+			map[string]string{"image": "docker://example.com/x", "destination": "tar:/x"}},
+		"copy": {"Copy", args{"docker://example.com/x", "/r"}, properties{"target-image": "docker://y"}, actionExport,
+			map[string]string{"image": "docker://example.com/x", "destination": "/r"}},
+		"remove": {"RemoveImages", args{two[1:]}, properties{"skip-gc": true}, actionRemove, map[string]string{"image": "docker://example.com/y"}},
+		"remove two": {"RemoveImages", args{two}, nil, actionRemove,
+			map[string]string{"images": "docker://example.com/x\ndocker://example.com/y"}},
+		"remove by a broken name": {"RemoveImages", args{[]string{"foo:"}}, nil, actionRemove, map[string]string{"image": "foo:"}},
+		"prune":                   {"Prune", args{"layers"}, properties{"dry-run": true}, actionPrune, map[string]string{"scope": "layers"}},
+		"verify":                  {"Verify", args{two[:1]}, nil, actionVerify, map[string]string{"image": "docker://example.com/x"}},
+		"verify all":              {"Verify", args{[]string{}}, nil, actionVerify, map[string]string{}},
+		"repair":                  {"Verify", args{two[:1]}, properties{"repair": true}, actionImport, map[string]string{"image": "docker://example.com/x"}},
+		"repair, other access": {"Verify", args{two[:1]}, properties{"repair": true, "auth-anonymous": true}, actionImportUntrusted,
+			map[string]string{"image": "docker://example.com/x"}},
+		"compare": {"Compare", args{"docker://example.com/x", ""}, properties{"files": true}, actionCheck, map[string]string{"image": "docker://example.com/x"}},
+		"compare, other access": {"Compare", args{"docker://example.com/x", ""}, properties{"authfile": "/a"}, actionImportUntrusted,
+			map[string]string{"image": "docker://example.com/x"}},
+		"check": {"CheckUpdate", args{"docker://example.com/x"}, nil, actionCheck, map[string]string{"image": "docker://example.com/x"}},
+		"check, other access": {"CheckUpdate", args{"docker://example.com/x"}, properties{"insecure-skip-tls-verification": true}, actionImportUntrusted,
+			map[string]string{"image": "docker://example.com/x"}},
+		"check an object":  {"Image.CheckUpdate", nil, nil, actionCheck, map[string]string{"image": "docker://example.com/stored"}},
+		"remove an object": {"Image.Remove", nil, nil, actionRemove, map[string]string{"image": "docker://example.com/stored"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			before := len(polkit.asked())
+			object, method := conn.Object(BusName, rootPath), managerInterface+"."+test.method
+			if rest, ofImage := strings.CutPrefix(test.method, "Image."); ofImage {
+				object, method = conn.Object(BusName, imagePath("docker://example.com/stored")), imageInterface+"."+rest
+			}
+			err := object.Call(method, 0, append(test.args, variants(test.options))...).Err
+			wantErrorName(t, err, errAccessDenied)
+			checks := polkit.asked()[before:]
+			if len(checks) != 1 || checks[0].action != test.action {
+				t.Fatalf("polkit was asked %+v, want %s", checks, test.action)
+			}
+			test.details["options"] = strings.Join(slices.Sorted(maps.Keys(test.options)), ",")
+			if !maps.Equal(checks[0].details, test.details) {
+				t.Errorf("the details are %v, want %v", checks[0].details, test.details)
+			}
+		})
+	}
+	if jobs := s.manager.Jobs(); len(jobs) != 1 {
 		t.Errorf("jobs were made: %v", jobs)
 	}
 }

@@ -35,16 +35,12 @@ func (c *Client) Close() error { return c.conn.Close() }
 
 // Import starts (or joins) an import and returns the job's id.
 func (c *Client) Import(ctx context.Context, request importer.Request, options daemon.JobOptions) (uint64, error) {
-	dict, err := requestVariants(request, options)
-	if err != nil {
-		return 0, err
-	}
-	return c.startJob(ctx, rootPath, managerInterface+".Import", request.Image, dict)
+	return c.operate(ctx, "Import", options, importOptions(&request), request.Image)
 }
 
 // Prepare waits for the plan of an import. The plan does not tell how the image is reached (Request.Access).
 func (c *Client) Prepare(ctx context.Context, request importer.Request, options daemon.JobOptions) (daemon.Prepared, error) {
-	dict, err := requestVariants(request, options)
+	dict, err := writeOptions(append(jobOptions(&options), importOptions(&request)...))
 	if err != nil {
 		return daemon.Prepared{}, err
 	}
@@ -63,7 +59,11 @@ func (c *Client) Prepare(ctx context.Context, request importer.Request, options 
 
 // ImportPrepared starts an import of exactly what was prepared and returns the job's id.
 func (c *Client) ImportPrepared(ctx context.Context, prepared uint64, options daemon.JobOptions) (uint64, error) {
-	id, err := c.startJob(ctx, preparedPath(prepared), preparedInterface+".Import", jobVariants(options))
+	dict, err := writeOptions(jobOptions(&options))
+	if err != nil {
+		return 0, err
+	}
+	id, err := c.startJob(ctx, preparedPath(prepared), preparedInterface+".Import", dict)
 	return id, orKind(err, importer.KindNoSuchPrepared)
 }
 
@@ -143,13 +143,17 @@ func describeBy[T any](ctx context.Context, c *Client, path godbus.ObjectPath, m
 		return value, fromCallError(err)
 	}
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
-		return value, &importer.Error{
-			Kind: importer.KindFailed,
-			Hint: "daemon and client may be of different versions",
-			Err:  fmt.Errorf("cannot read the answer to %s: %w", method, err),
-		}
+		return value, unreadable(method, err)
 	}
 	return value, nil
+}
+
+func unreadable(method string, err error) error {
+	return &importer.Error{
+		Kind: importer.KindFailed,
+		Hint: "daemon and client may be of different versions",
+		Err:  fmt.Errorf("cannot read the answer to %s: %w", method, err),
+	}
 }
 
 // orKind gives err the kind that an object's absence has for the caller.

@@ -24,11 +24,12 @@ import (
 type registry struct {
 	mu      sync.Mutex
 	blocked map[string]chan struct{}
+	shut    map[string]chan struct{}
 	fault   map[string]error
 }
 
 func newRegistry() *registry {
-	return &registry{blocked: make(map[string]chan struct{}), fault: make(map[string]error)}
+	return &registry{blocked: make(map[string]chan struct{}), shut: make(map[string]chan struct{}), fault: make(map[string]error)}
 }
 
 // block holds back the layer of the image with this name. The release may be called more than once.
@@ -43,6 +44,17 @@ func (r *registry) block(t *testing.T, name string) (release func()) {
 	return release
 }
 
+// shutUntilTheEnd lets the opening of the image with this name wait until the test ends. What it returns is closed when somebody
+// waits.
+func (r *registry) shutUntilTheEnd(t *testing.T, name string) (reached <-chan struct{}) {
+	t.Helper()
+	gate := make(chan struct{})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shut[name] = gate
+	return gate
+}
+
 // fail makes the opening of an image fail.
 func (r *registry) fail(name string, err error) {
 	r.mu.Lock()
@@ -50,10 +62,16 @@ func (r *registry) fail(name string, err error) {
 	r.fault[name] = err
 }
 
-func (r *registry) open(_ context.Context, image reference.Image, _ importer.Access) (importer.Source, error) {
+func (r *registry) open(ctx context.Context, image reference.Image, _ importer.Access) (importer.Source, error) {
 	repository, _, _ := strings.Cut(image.Name, "@")
 	name, _, _ := strings.Cut(repository, ":")
 	r.mu.Lock()
+	if reached := r.shut[name]; reached != nil {
+		r.mu.Unlock()
+		close(reached)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	defer r.mu.Unlock()
 	if err := r.fault[name]; err != nil {
 		return nil, err

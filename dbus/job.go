@@ -13,8 +13,16 @@ func (s *Server) jobMethods() map[string]handler {
 	return map[string]handler{
 		"Cancel":   func(c *call) ([]any, error) { return nil, s.cancel(c, c.object.job) },
 		"Wait":     s.waitForJob,
-		"Describe": func(c *call) ([]any, error) { return describe(c.object.job.Status()) },
+		"Describe": func(c *call) ([]any, error) { return describeJob(c.object.job.Status()) },
 	}
+}
+
+// describeJob leaves out results that are too large for the bus: how the job went can be asked for all the same.
+func describeJob(status daemon.JobStatus) ([]any, error) {
+	if len(status.Results) > maxDescription/2 {
+		status.Results = nil
+	}
+	return describe(status)
 }
 
 func (s *Server) waitForJob(c *call) ([]any, error) {
@@ -23,6 +31,15 @@ func (s *Server) waitForJob(c *call) ([]any, error) {
 		return nil, err
 	}
 	return []any{string(status.Result), variants(jobResults(status))}, nil
+}
+
+// await starts or joins a job whose result is the answer itself, and waits for its end.
+func (s *Server) await(c *call, begin func() (*daemon.Job, error)) (daemon.JobStatus, error) {
+	job, err := s.startJob(c, true, begin)
+	if err != nil {
+		return daemon.JobStatus{}, err
+	}
+	return finished(c, job)
 }
 
 // finished waits for the end of a job. One that failed is an error.
@@ -117,17 +134,26 @@ func progressDetail(status daemon.JobStatus) properties {
 			"attempt":     uint32(layer.Attempt),
 		}))
 	}
+	done, total := progressSteps(progress)
 	return properties{
 		"task":         string(progress.Stage),
 		"description":  busText(status.StatusText),
 		"bytes":        progress.Bytes,
 		"bytes-cached": progress.BytesCached,
 		"bytes-total":  progress.BytesTotal,
-		"steps":        uint64(progress.LayersDone),
+		"steps":        done,
 		"steps-cached": uint64(progress.LayersCached),
-		"steps-total":  uint64(progress.LayersTotal),
+		"steps-total":  total,
 		"subtasks":     subtasks,
 	}
+}
+
+// progressSteps are layers where layers are fetched, and elsewhere what the operation counts.
+func progressSteps(p *importer.Progress) (done, total uint64) {
+	if p.StepsTotal > 0 || p.LayersTotal == 0 {
+		return p.Steps, p.StepsTotal
+	}
+	return uint64(p.LayersDone), uint64(p.LayersTotal)
 }
 
 // jobResults are what a job that is done has to show.
@@ -138,7 +164,7 @@ func jobResults(status daemon.JobStatus) properties {
 	case status.PreparedID != 0:
 		return properties{"prepared-id": status.PreparedID, "prepared": preparedPath(status.PreparedID)}
 	}
-	return nil
+	return operationResults(status)
 }
 
 func importResults(result *importer.Result) properties {
@@ -149,8 +175,14 @@ func importResults(result *importer.Result) properties {
 		}
 	}
 	fetched := slices.DeleteFunc(slices.Clone(result.Layers), func(layer importer.LayerResult) bool { return layer.Cached })
+	base := ""
+	if result.BaseCommit != nil {
+		base = *result.BaseCommit
+	}
 	return properties{
 		"commit":          result.Commit,
+		"base-commit":     base,
+		"verify-text":     busText(result.VerifyText),
 		"image-ref":       result.ImageRef,
 		"manifest-digest": string(result.ManifestDigest),
 		"config-digest":   string(result.ConfigDigest),

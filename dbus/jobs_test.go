@@ -32,7 +32,7 @@ func TestReplyPrecedesTheJobsSignals(t *testing.T) {
 			for n := range each {
 				// A job that fails at once is the one that is most likely to overtake its reply.
 				image := fmt.Sprintf("docker://example.com/overtaking/%d-%d", caller, n)
-				options := variants(properties{optionManifestDigest: someDigest})
+				options := variants(properties{"require-manifest-digest": someDigest})
 				call := s.manage(conn, "Import", image, options)
 				if call.Err != nil {
 					t.Error(call.Err)
@@ -91,7 +91,7 @@ func TestSignalsOfAJob(t *testing.T) {
 		t.Errorf("constant properties were sent: %v", job)
 	}
 	results, _ := job["Results"].(map[string]godbus.Variant)
-	if len(results["commit"].Value().(string)) != 64 || results["layers-fetched"].Value() != uint32(1) {
+	if len(results["commit"].Value().(string)) != 64 || results["layers-fetched"].Value() != uint32(1) || results["base-commit"].Value() != "" {
 		t.Errorf("the results are %v", results)
 	}
 	if active == nil {
@@ -159,7 +159,7 @@ func TestEqualRequestsShareAJob(t *testing.T) {
 	if err := s.wait(second, other); err != nil {
 		t.Error(err)
 	}
-	transaction := variants(properties{optionTransactionID: "once"})
+	transaction := variants(properties{"transaction-id": "once"})
 	id, path = s.startImport(t, first, "docker://example.com/image", transaction)
 	if err := s.wait(first, path); err != nil {
 		t.Error(err)
@@ -196,7 +196,7 @@ func TestPreparedObjects(t *testing.T) {
 	var state, digest string
 	var layers uint32
 	var bytes, id uint64
-	err := s.manage(conn, "Prepare", "docker://example.com/image", variants(properties{optionAuthFile: "/secret"})).
+	err := s.manage(conn, "Prepare", "docker://example.com/image", variants(properties{"authfile": "/secret"})).
 		Store(&path, &state, &digest, &layers, &bytes)
 	if err != nil || state != stateReady || layers != 1 || bytes == 0 {
 		t.Fatalf("%s, %d layers, %d bytes: %v", state, layers, bytes, err)

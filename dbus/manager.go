@@ -3,6 +3,7 @@ package dbus
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	godbus "github.com/godbus/dbus/v5"
 
@@ -17,7 +18,7 @@ const (
 )
 
 func (s *Server) managerMethods() map[string]handler {
-	return map[string]handler{
+	methods := map[string]handler{
 		"Prepare":        s.prepare,
 		"ListPrepared":   s.listPrepared,
 		"Import":         s.importImage,
@@ -29,12 +30,19 @@ func (s *Server) managerMethods() map[string]handler {
 		"DescribeJobs":   s.describeJobs,
 		"CancelJob":      s.cancelJob,
 	}
+	maps.Copy(methods, s.operationMethods())
+	return methods
+}
+
+// features are words for what a daemon of this version can do.
+var features = []string{
+	"import", "prepare", "unencapsulate", "encapsulate", "export", "copy", "remove", "prune", "verify", "compare", "check-update",
 }
 
 func (s *Server) managerProperties() properties {
 	return properties{
 		"Version":         s.version,
-		"Features":        []string{"import", "prepare"},
+		"Features":        features,
 		"Repository":      s.repository,
 		"IdleTimeoutUSec": uint64(s.idleTimeout.Microseconds()),
 		"NJobs":           uint32(s.manager.Active()),
@@ -42,22 +50,17 @@ func (s *Server) managerProperties() properties {
 }
 
 func (s *Server) prepare(c *call) ([]any, error) {
-	options, err := s.readRequest(c, prepareOptions)
+	var r importer.Request
+	var o daemon.JobOptions
+	names, err := c.read(append(jobOptions(&o), importOptions(&r)...), &r.Image)
 	if err != nil {
 		return nil, err
 	}
-	caller, err := s.authorizeRequest(c, actionPrepare, options.request, options.names)
+	caller, err := s.authorizeRequest(c, actionPrepare, r, names)
 	if err != nil {
 		return nil, err
 	}
-	// A plan is the answer itself, so that this call waits for it.
-	job, err := s.startJob(c, true, func() (*daemon.Job, error) {
-		return s.manager.Prepare(options.request, options.job, caller)
-	})
-	if err != nil {
-		return nil, err
-	}
-	status, err := finished(c, job)
+	status, err := s.await(c, func() (*daemon.Job, error) { return s.manager.Prepare(r, o, caller) })
 	if err != nil {
 		return nil, err
 	}
@@ -93,29 +96,25 @@ func (s *Server) listPrepared(*call) ([]any, error) {
 }
 
 func (s *Server) importImage(c *call) ([]any, error) {
-	options, err := s.readRequest(c, importOptions)
+	var r importer.Request
+	o, err := c.readJob(importOptions(&r), &r.Image)
 	if err != nil {
 		return nil, err
 	}
-	caller, err := s.authorizeRequest(c, actionImport, options.request, options.names)
+	caller, err := s.authorizeRequest(c, actionImport, r, o.names)
 	if err != nil {
 		return nil, err
 	}
-	return s.answerWithJob(c, options.wait, func() (*daemon.Job, error) {
-		return s.manager.Import(options.request, options.job, caller)
-	})
+	return s.answerWithJob(c, o.wait, func() (*daemon.Job, error) { return s.manager.Import(r, o.job, caller) })
 }
 
-// readRequest reads the arguments of Import and Prepare.
-func (s *Server) readRequest(c *call, allowed []option) (callOptions, error) {
-	var image string
-	var variants map[string]godbus.Variant
-	if err := c.store(&image, &variants); err != nil {
-		return callOptions{}, err
+// authorizeRequest is authorize for a request to fetch an image.
+func (s *Server) authorizeRequest(c *call, action string, r importer.Request, options []string) (daemon.Caller, error) {
+	p, err := fetching(action, r.Image, r.Target, r.Access)
+	if err != nil {
+		return daemon.Caller{}, err
 	}
-	options, err := readOptions(c.member, allowed, variants)
-	options.request.Image = image
-	return options, err
+	return s.authorize(c, p, options)
 }
 
 func (s *Server) listImages(c *call) ([]any, error) {
@@ -203,6 +202,9 @@ func (s *Server) describeJobs(*call) ([]any, error) {
 	if jobs == nil {
 		jobs = []daemon.JobStatus{}
 	}
+	for i := range jobs {
+		jobs[i].Results = nil // Job.Describe tells them: those of all jobs together could be too much for one message
+	}
 	return describe(jobs)
 }
 
@@ -218,11 +220,21 @@ func (s *Server) cancelJob(c *call) ([]any, error) {
 	return nil, s.cancel(c, job)
 }
 
-// describe is the answer of the Describe methods.
+// maxDescription bounds the JSON of one answer, in bytes: the bus ends the connection of who sends more than 32 MiB.
+const maxDescription = 30 << 20
+
+// describe is the answer of the methods that answer with JSON.
 func describe(value any) ([]any, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return nil, fmt.Errorf("describe: %w", err)
+	}
+	if len(text) > maxDescription {
+		return nil, &importer.Error{
+			Kind: importer.KindFailed,
+			Err:  fmt.Errorf("the answer of %d bytes is too large for the bus", len(text)),
+			Hint: "ask for less, or use ostree-importctl --local",
+		}
 	}
 	return []any{string(text)}, nil
 }

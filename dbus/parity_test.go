@@ -128,6 +128,11 @@ func TestBusPolicyAllowsTheInterfacesThatExist(t *testing.T) {
 	}
 }
 
+// allActions are all that are asked for, in the order of the policy.
+var allActions = []string{
+	actionCheck, actionPrepare, actionImport, actionImportUntrusted, actionExport, actionRemove, actionPrune, actionVerify, actionCancel,
+}
+
 func TestPolkitPolicyHasTheActionsThatAreAskedFor(t *testing.T) {
 	var policy struct {
 		Actions []struct {
@@ -141,15 +146,15 @@ func TestPolkitPolicyHasTheActionsThatAreAskedFor(t *testing.T) {
 	for _, action := range policy.Actions {
 		ids = append(ids, action.ID)
 	}
-	if want := []string{actionPrepare, actionImport, actionImportUntrusted, actionCancel}; !slices.Equal(ids, want) {
-		t.Errorf("the policy has %q, asked for are %q", ids, want)
+	if !slices.Equal(ids, allActions) {
+		t.Errorf("the policy has %q, asked for are %q", ids, allActions)
 	}
 }
 
 func TestDocumentationNamesEverything(t *testing.T) {
 	text := readText(t, documentation)
 	want := func(what, name string) {
-		if !regexp.MustCompile("`" + regexp.QuoteMeta(name) + `\b`).MatchString(text) {
+		if !regexp.MustCompile("`" + regexp.QuoteMeta(name) + `(\b|\W)`).MatchString(text) {
 			t.Errorf("%s: the %s %s is missing", documentation, what, name)
 		}
 	}
@@ -165,13 +170,21 @@ func TestDocumentationNamesEverything(t *testing.T) {
 			want("property", property.Name)
 		}
 	}
-	for _, o := range importOptions {
-		want("option", o.name+"` | "+o.signature)
+	var call callOptions
+	options := call.options()
+	for _, pair := range requests() {
+		options = append(options, pair[0].options...)
+	}
+	for _, o := range options {
+		want("option", o.name+"` | "+o.signature())
+	}
+	for _, feature := range features {
+		want("feature", feature)
 	}
 	for _, kind := range importerKinds(t) {
 		want("error", string(kind))
 	}
-	for _, action := range []string{actionPrepare, actionImport, actionImportUntrusted, actionCancel} {
+	for _, action := range allActions {
 		want("action", action)
 	}
 	standard := []string{errAccessDenied, errInteractionRequired, errInvalidArgs, errUnknownObject, errUnknownInterface,

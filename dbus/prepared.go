@@ -1,8 +1,6 @@
 package dbus
 
 import (
-	godbus "github.com/godbus/dbus/v5"
-
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
@@ -16,21 +14,17 @@ func (s *Server) preparedMethods() map[string]handler {
 }
 
 func (s *Server) importPrepared(c *call) ([]any, error) {
-	var variants map[string]godbus.Variant
-	if err := c.store(&variants); err != nil {
-		return nil, err
-	}
-	options, err := readOptions(c.member, importPreparedOptions, variants)
+	o, err := c.readJob(nil)
 	if err != nil {
 		return nil, err
 	}
 	prepared := &c.object.prepared
-	caller, err := s.authorizeRequest(c, actionImport, prepared.Plan.Request, options.names)
+	caller, err := s.authorizeRequest(c, actionImport, prepared.Plan.Request, o.names)
 	if err != nil {
 		return nil, err
 	}
-	return s.answerWithJob(c, options.wait, func() (*daemon.Job, error) {
-		return s.manager.ImportPrepared(prepared.ID, options.job, caller)
+	return s.answerWithJob(c, o.wait, func() (*daemon.Job, error) {
+		return s.manager.ImportPrepared(prepared.ID, o.job, caller)
 	})
 }
 

@@ -34,6 +34,7 @@ type suite struct {
 	*testBus
 	options  suiteOptions
 	registry *registry
+	stateDir string
 	manager  *daemon.Manager
 	server   *Server
 	notified *notifications
@@ -70,7 +71,10 @@ func prepareSuite(t *testing.T, options suiteOptions) *suite {
 	config := options.daemon
 	im := importer.New(importer.Config{Repo: repo, Open: s.registry.open})
 	config.Importer = func() (*importer.Importer, error) { return im, nil }
-	config.StateDir = t.TempDir()
+	if config.StateDir == "" {
+		config.StateDir = t.TempDir()
+	}
+	s.stateDir = config.StateDir
 	if s.manager, err = daemon.New(config); err != nil {
 		t.Fatal(err)
 	}

@@ -1,74 +1,87 @@
 package importer
 
 import (
+	"context"
 	"errors"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
 // documents decodes the plan's manifest and config and refuses an image that can't be imported.
-func (plan *Plan) documents() (*ocispec.Manifest, *imageConfig, error) {
-	m, err := parseManifest(plan.Manifest)
+func (plan *Plan) documents() (*ocispec.Manifest, *document.Config, error) {
+	m, err := document.ParseManifest(plan.Manifest)
 	if err != nil {
 		return nil, nil, &Error{Kind: KindUnsupportedImage, Stage: StageManifest, Err: err}
 	}
-	c, err := parseConfig(plan.Config)
+	c, err := document.ParseConfig(plan.Config)
 	if err != nil {
 		return nil, nil, &Error{Kind: KindUnsupportedImage, Stage: StageConfig, Err: err}
 	}
-	if err := checkImage(m, c); err != nil {
+	if err := document.CheckImage(m, c); err != nil {
 		return nil, nil, &Error{Kind: KindUnsupportedImage, Stage: StageConfig, Err: err}
 	}
 	return m, c, nil
 }
 
-// assess fills in everything of a plan that follows from its documents and from what the repository holds now.
-func (im *Importer) assess(plan *Plan) error {
+// assess fills in everything of the plan that follows from its documents and from what the repository holds now.
+func (p *Prepared) assess(ctx context.Context) error {
+	plan := &p.plan
 	m, c, err := plan.documents()
 	if err != nil {
 		return err
 	}
+	if err := checkRequirements(plan.Request, c); err != nil {
+		return err
+	}
 	plan.ConfigDigest = m.Config.Digest
-	plan.Version = c.version()
-	plan.Created, _ = created(m, c)
+	plan.Version = c.Version()
+	plan.Created, _ = document.Created(m, c)
 	plan.Layers = make([]LayerPlan, len(m.Layers))
-	plan.LayersToFetch, plan.BytesToFetch, plan.BytesTotal = 0, 0, 0
-	notes := layerHistory(c, len(m.Layers))
-	kinds := layerKinds(c, len(m.Layers))
-	seen := map[digest.Digest]bool{}
+	notes := document.History(c, len(m.Layers))
+	kinds := document.Kinds(c, len(m.Layers))
 	for i, l := range m.Layers {
-		plan.Layers[i].Digest = l.Digest
-		p := LayerPlan{
+		plan.Layers[i] = LayerPlan{
 			Digest: l.Digest, DiffID: c.RootFS.DiffIDs[i], Size: uint64(l.Size), MediaType: l.MediaType,
-			Kind: kinds[i], CreatedBy: notes[i].createdBy,
+			Kind: kinds[i], CreatedBy: notes[i].CreatedBy,
 		}
-		stored, ok, err := im.cached(p, plan.Request.DropSpecialFiles)
-		if err != nil {
-			return plan.layerError(classify(StagePlan, err), i+1)
-		}
-		p.Ref, p.Cached = stored.ref, ok
-		if !stored.commit.IsZero() {
-			p.Commit = stored.commit.String()
-		}
-		plan.Layers[i] = p
+	}
+	if err := p.checkVouchable(); err != nil {
+		return err
+	}
+	if err := p.assessBase(ctx); err != nil {
+		return err
+	}
+	if err := p.assessDerived(); err != nil {
+		return err
+	}
+	return p.assessImage()
+}
+
+// count sums up what is to be fetched.
+func (plan *Plan) count() {
+	plan.LayersToFetch, plan.BytesToFetch, plan.BytesTotal = 0, 0, 0
+	seen := map[digest.Digest]bool{}
+	for _, l := range plan.Layers {
 		if seen[l.Digest] {
 			continue
 		}
 		seen[l.Digest] = true
-		plan.BytesTotal += p.Size
-		if !ok {
+		plan.BytesTotal += l.Size
+		if !l.Cached {
 			plan.LayersToFetch++
-			plan.BytesToFetch += p.Size
+			plan.BytesToFetch += l.Size
 		}
 	}
-	return im.assessImage(plan)
 }
 
 // assessImage compares the plan with the image that its ref names now.
-func (im *Importer) assessImage(plan *Plan) error {
+func (p *Prepared) assessImage() error {
+	im, plan := p.im, &p.plan
 	plan.AlreadyPresent, plan.Commit, plan.PreviousDigest = false, "", ""
 	if plan.ImageRef == "" {
 		return nil
@@ -78,10 +91,10 @@ func (im *Importer) assessImage(plan *Plan) error {
 		return nil
 	}
 	if err != nil {
-		return classify(StagePlan, refError(plan.ImageRef, err))
+		return classify(StagePlan, stored.RefError(plan.ImageRef, err))
 	}
-	s, err := im.readStored(commit)
-	plan.PreviousDigest = s.digest
+	s, err := stored.ReadImage(im.repo, commit)
+	plan.PreviousDigest = s.Digest
 	if errors.Is(err, ostreerepo.ErrCorrupted) {
 		return classify(StagePlan, err)
 	}
@@ -89,7 +102,7 @@ func (im *Importer) assessImage(plan *Plan) error {
 		im.log.WithField("image", plan.Reference).WithError(err).Warn("the stored image is incomplete: importing it again")
 		return nil
 	}
-	if s.digest == plan.ManifestDigest && im.complete(s) {
+	if s.Digest == plan.ManifestDigest && p.vouchedFor(s) && im.complete(s) {
 		plan.AlreadyPresent, plan.Commit = true, commit.String()
 		// Layers that other path rules made are as good: nothing will be merged.
 		plan.LayersToFetch, plan.BytesToFetch = 0, 0

@@ -7,6 +7,9 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/merge"
+	"github.com/ostree-importd/ostree-importd/importer/ostreetar"
+	"github.com/ostree-importd/ostree-importd/importer/selinux"
+	"github.com/ostree-importd/ostree-importd/importer/signature"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
@@ -21,6 +24,7 @@ type class struct {
 var classes = []class{
 	{[]error{context.Canceled}, KindCanceled, ""},
 	{[]error{context.DeadlineExceeded}, KindTimeout, ""},
+	{[]error{signature.ErrRefused}, KindSignatureRejected, ""},
 	{[]error{ostreerepo.ErrNoSpace}, KindNoSpace, "free space there and run it again: layers that are finished stay"},
 	{[]error{ostreerepo.ErrReadOnly}, KindReadOnly, "make its file system writable; on an OSTree host the daemon does so for itself, with a private mount of /sysroot"},
 	{[]error{ostreerepo.ErrToolMissing}, KindToolFailed, ""},
@@ -28,8 +32,8 @@ var classes = []class{
 	{[]error{ostreerepo.ErrCorrupted}, KindCorrupted, ""},
 	{[]error{ostreerepo.ErrNoObject, ostreerepo.ErrNoRef}, KindCorrupted, "run `ostree fsck --delete` on the repository and import again: what is missing is fetched anew"},
 	{[]error{layertar.ErrUnsupportedEntry}, KindUnsupportedImage, "--drop-special-files leaves devices, fifos and sockets out"},
-	{[]error{layertar.ErrDigest, layertar.ErrSize, layertar.ErrDiffID, layertar.ErrTruncated}, KindDigestMismatch, ""},
-	{[]error{layertar.ErrCompression, layertar.ErrArchive}, KindUnsupportedImage, ""},
+	{[]error{layertar.ErrDigest, layertar.ErrSize, layertar.ErrDiffID, layertar.ErrTruncated, ostreerepo.ErrMismatch}, KindDigestMismatch, ""},
+	{[]error{layertar.ErrCompression, layertar.ErrArchive, ostreetar.ErrNoCommit, selinux.ErrUnusable}, KindUnsupportedImage, ""},
 }
 
 // classify makes err an *Error of the stage: its kind comes from the *Error, sentinel or type in its chain.

@@ -10,6 +10,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/merge"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -33,9 +34,9 @@ func TestTimestamp(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			m := &ocispec.Manifest{Annotations: map[string]string{ocispec.AnnotationCreated: c.annotation}}
-			created, ignored := created(m, &imageConfig{Created: c.config})
+			created, ignored := document.Created(m, &document.Config{Created: c.config})
 			plan := Plan{Created: created}
-			if got := plan.timestamp(); got != c.want || !slices.Equal(ignored, c.ignored) {
+			if got := plan.timestamp(nil); got != c.want || !slices.Equal(ignored, c.ignored) {
 				t.Errorf("timestamp %d ignoring %q, want %d ignoring %q", got, ignored, c.want, c.ignored)
 			}
 		})

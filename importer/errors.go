@@ -24,6 +24,11 @@ const (
 	KindManifestMismatch     Kind = "ManifestMismatch"     // the image is not the one that was asked for by digest
 	KindManifestGone         Kind = "ManifestGone"         // the source no longer has what was prepared
 	KindUnsupportedImage     Kind = "UnsupportedImage"     // the image can't be imported as it is
+	KindNotEncapsulated      Kind = "NotEncapsulated"      // the image holds no OSTree commit, or more than that
+	KindNotBootable          Kind = "NotBootable"          // the image is not one that a host boots from
+	KindWrongArchitecture    Kind = "WrongArchitecture"    // the image is for another architecture
+	KindOffline              Kind = "Offline"              // it would need the network, which was ruled out
+	KindImageInUse           Kind = "ImageInUse"           // a deployment needs the image
 	KindNoSuchImage          Kind = "NoSuchImage"          // no stored image of that name
 	KindNoSpace              Kind = "NoSpace"              // the repository's file system is full
 	KindReadOnly             Kind = "ReadOnly"             // the repository's file system is read-only
@@ -59,6 +64,18 @@ const (
 	StageMerge     Stage = "merge"
 	StageLand      Stage = "land"
 	StageInventory Stage = "inventory"
+)
+
+// The stages of other operations.
+const (
+	StageSignature   Stage = "signature"
+	StageCollect     Stage = "collect"
+	StageCopy        Stage = "copy"
+	StageCheck       Stage = "check"
+	StageRepair      Stage = "repair"
+	StageEncapsulate Stage = "encapsulate"
+	StageExport      Stage = "export"
+	StagePush        Stage = "push"
 )
 
 // Error is every failure of this package. Sources return it too, with Kind, Retryable and Hint set and the rest empty.

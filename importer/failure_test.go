@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
@@ -61,8 +62,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		{name: "no reference", req: Request{Image: "-"}, kind: KindInvalidReference, want: "reference: "},
 		{name: "no target", req: Request{Target: "-"}, kind: KindInvalidReference, want: "target"},
-		{name: "signed", req: Request{Image: "ostree-image-signed:" + testName}, kind: KindSignatureRejected, want: "ostree-unverified-image:" + testName},
-		{name: "signed by a remote", req: Request{Image: "ostree-remote-image:fedora:" + testName}, kind: KindSignatureRejected, want: "not supported"},
+		{name: "signed", req: Request{Image: "ostree-image-signed:" + testName}, kind: KindSignatureRejected, want: "vouches for nothing"},
+		{name: "signed by a remote", req: Request{Image: "ostree-remote-image:fedora:" + testName}, kind: KindSignatureRejected, want: "knows no remote"},
 		{name: "negative jobs", req: Request{Jobs: -1}, kind: KindInvalidOption, want: "out of range"},
 		{name: "too many jobs", req: Request{Jobs: 1000}, kind: KindInvalidOption, want: "out of range"},
 		{name: "target without a ref", req: Request{NoRef: true, Target: testName}, kind: KindInvalidOption, want: "exclude"},
@@ -73,10 +74,9 @@ func TestRefusals(t *testing.T) {
 			name: "name of the required digest, content of another", req: Request{Image: "docker://example.com/pinned@" + other.String(), Digest: other},
 			kind: KindManifestMismatch, want: "is required",
 		},
-		{name: "engine's storage", req: Request{Image: "containers-storage:localhost/os"}, kind: KindUnsupportedImage, want: "skopeo copy containers-storage:localhost/os"},
 		{name: "manifest is garbage", change: raw("<html>"), kind: KindUnsupportedImage, want: "not valid JSON"},
 		{name: "manifest is deep garbage", change: raw(strings.Repeat("[", 1<<20)), kind: KindUnsupportedImage, want: "not valid JSON"},
-		{name: "manifest is too large", change: raw(strings.Repeat(" ", maxDocument+1)), kind: KindUnsupportedImage, want: "more than"},
+		{name: "manifest is too large", change: raw(strings.Repeat(" ", document.MaxSize+1)), kind: KindUnsupportedImage, want: "more than"},
 		{name: "manifest is an index", change: raw(`{"schemaVersion":2,"manifests":[{}]}`), kind: KindUnsupportedImage, want: "index"},
 		{name: "manifest of another type", change: raw(`{"schemaVersion":2,"mediaType":"text/plain"}`), kind: KindUnsupportedImage, want: `"text/plain"`},
 		{name: "manifest of schema 1", change: raw(`{"schemaVersion":1}`), kind: KindUnsupportedImage, want: "schema version 1"},
@@ -101,7 +101,7 @@ func TestRefusals(t *testing.T) {
 		},
 		{name: "config is missing", change: rawConfig(""), kind: KindUnsupportedImage, want: "diff IDs"},
 		{name: "config is garbage", change: rawConfig("{"), kind: KindUnsupportedImage, want: "config: the config is not valid JSON"},
-		{name: "config is too large", change: rawConfig(strings.Repeat(" ", maxDocument+1)), kind: KindUnsupportedImage, want: "more than"},
+		{name: "config is too large", change: rawConfig(strings.Repeat(" ", document.MaxSize+1)), kind: KindUnsupportedImage, want: "more than"},
 		{name: "config is another", change: func(_ *testing.T, i *testImage) { i.rawConfig = []byte("{}") }, kind: KindDigestMismatch, want: "config has the digest"},
 		{
 			name: "config has no canonical form", kind: KindUnsupportedImage, want: "canonical",
@@ -124,7 +124,7 @@ func TestRefusals(t *testing.T) {
 		{name: "rootfs of another type", change: config(func(c map[string]any) { c["rootfs"] = map[string]any{"type": "base"} }), kind: KindUnsupportedImage, want: `"base"`},
 		{name: "encapsulated commit", change: config(func(c map[string]any) {
 			c["config"] = map[string]any{"Labels": map[string]any{"ostree.final-diffid": other}}
-		}), kind: KindUnsupportedImage, want: "encapsulated OSTree commit"},
+		}), kind: KindUnsupportedImage, want: "the image has no such layer: encapsulate"},
 
 		{name: "blob is gone", change: func(_ *testing.T, i *testImage) { clear(i.blobs) }, kind: KindManifestGone, want: "fetch: layer "},
 		{name: "blob is another", change: blob(func(b []byte) []byte { b[20] ^= 1; return b }), kind: KindDigestMismatch, want: "verify: layer 2/2 sha256:"},

@@ -1,7 +1,9 @@
 package importer
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -9,10 +11,15 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ostree-importd/ostree-importd/importer/blob"
+	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
+	"github.com/ostree-importd/ostree-importd/importer/ostreetar"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
 const (
@@ -25,49 +32,63 @@ const (
 	maxDelay   = 15 * time.Second
 )
 
-// fetcher fetches the missing layers of a plan.
+// fetcher fetches layers of a plan.
 type fetcher struct {
 	im       *Importer
 	plan     *Plan
 	source   Source
 	progress *reporter
+	ground   ground // of derived layers
+	layers   sourceLayers
 	bytes    atomic.Uint64 // read from the source, all attempts together
+
+	// verify is called with the base commit's object and its detached metadata, before anything of its layer is written.
+	verify func(ctx context.Context, commit, detached []byte) error
+	// trusted is set where what verify accepts may replace detached metadata of a commit that is here.
+	trusted bool
+	// into, when not nil, is where layers are read into, instead of landing each by itself.
+	into *ostreerepo.Staging
+
+	// chunks lands the chunks of a base commit. doubtful are those of them whose commits were there before, so that nothing of them may have
+	// come along.
+	chunks   *lander
+	doubtful []int
+
+	// base holds the commit layer when that was read: its commit may land only when it is complete.
+	base stagedCommit
 }
 
-// run fetches all missing layers, the largest first, several at once. Each one lands by itself. The first failure cancels
-// the others and is the one returned.
-func (f *fetcher) run(ctx context.Context) error {
+// stagedCommit is a commit that waits in a staging.
+type stagedCommit struct {
+	st     *ostreerepo.Staging // nil: none
+	commit objects.Checksum
+}
+
+// run fetches layers, by their indices, several at once. The first failure cancels the others and is the one returned.
+func (f *fetcher) run(ctx context.Context, layers []int) error {
 	jobs := f.plan.Request.Jobs
 	if jobs == 0 {
 		jobs = f.im.jobs
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(jobs)
-	for _, i := range f.missing() {
+	for _, i := range layers {
 		group.Go(func() error { return f.layer(groupCtx, i) })
 	}
 	return stopped(ctx, StageFetch, group.Wait())
 }
 
-// missing gives the indices of the distinct layers to fetch, largest first.
-func (f *fetcher) missing() []int {
+// missing gives the indices of the distinct layers to fetch among those that match, largest first.
+func (plan *Plan) missing(match func(LayerPlan) bool) []int {
 	var missing []int
 	seen := map[digest.Digest]bool{}
-	for i, l := range f.plan.Layers {
-		if !l.Cached && !seen[l.Digest] {
+	for i, l := range plan.Layers {
+		if !l.Cached && !seen[l.Digest] && match(l) {
 			missing = append(missing, i)
 		}
 		seen[l.Digest] = true
 	}
-	slices.SortStableFunc(missing, func(a, b int) int {
-		switch sa, sb := f.plan.Layers[a].Size, f.plan.Layers[b].Size; {
-		case sa > sb:
-			return -1
-		case sa < sb:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(missing, func(a, b int) int { return cmp.Compare(plan.Layers[b].Size, plan.Layers[a].Size) })
 	return missing
 }
 
@@ -78,7 +99,7 @@ func (f *fetcher) layer(ctx context.Context, index int) error {
 	defer f.progress.end(running)
 	for attempt := 1; ; attempt++ {
 		running.start(attempt)
-		err := f.attempt(ctx, l, running)
+		err := f.attempt(ctx, index, running)
 		if err == nil {
 			running.done = true
 			return nil
@@ -97,25 +118,34 @@ func (f *fetcher) layer(ctx context.Context, index int) error {
 	}
 }
 
-// attempt fetches a layer once, into a staging repository of its own, and lands it.
-func (f *fetcher) attempt(ctx context.Context, l LayerPlan, running *runningLayer) error {
+// attempt fetches a layer once, into a staging repository of its own unless there is one for several, and lands it unless that is done
+// later.
+func (f *fetcher) attempt(ctx context.Context, index int, running *runningLayer) error {
+	l := f.plan.Layers[index]
+	if st := f.shared(l.Kind); st != nil {
+		commit, err := f.read(ctx, st, index, running)
+		switch {
+		case err != nil:
+			return err
+		case l.Kind == document.KindCommit:
+			f.base = stagedCommit{st, commit}
+		case f.into == nil:
+			f.chunks.add(landing{index, l.Ref, commit})
+		}
+		return nil
+	}
 	st, err := f.im.repo.NewStaging()
 	if err != nil {
 		return classify(StageLayer, err)
 	}
-	defer f.im.closeStaging(st)
-	descriptor := ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: int64(l.Size)}
-	blob, err := f.source.Blob(ctx, descriptor)
-	if err != nil {
-		return gone(classify(StageFetch, err))
+	commit, err := f.read(ctx, st, index, running)
+	if err == nil && l.Kind == document.KindCommit {
+		f.base = stagedCommit{st, commit}
+		return nil
 	}
-	defer blob.Close() // all that it can tell was told by Read
-	counted := &countingReader{Closer: blob, r: blob, layer: running, total: &f.bytes}
-	commit, _, err := layertar.Import(ctx, st, counted,
-		layertar.Layer{Descriptor: descriptor, DiffID: l.DiffID},
-		layertar.Options{Rules: f.im.rules, DropSpecialFiles: f.plan.Request.DropSpecialFiles})
+	defer f.im.closeStaging(st)
 	if err != nil {
-		return gone(classifyLayer(err))
+		return err
 	}
 	if err := st.SetRef(l.Ref, commit); err != nil {
 		return classify(StageLand, err)
@@ -123,7 +153,87 @@ func (f *fetcher) attempt(ctx context.Context, l LayerPlan, running *runningLaye
 	if err := st.Land(ctx); err != nil {
 		return classify(StageLand, err)
 	}
+	f.plan.landed(l.Digest, commit)
 	return nil
+}
+
+// shared gives the staging that layers of this kind are read into together, nil if each has its own. What a failed attempt leaves there
+// does no harm: every object is what its name says, and whether any is missing is found out in the end.
+func (f *fetcher) shared(kind string) *ostreerepo.Staging {
+	if f.into == nil && kind == document.KindChunk {
+		return f.chunks.st
+	}
+	return f.into
+}
+
+// landed notes the commit of a layer. Each layer is written to by one goroutine only.
+func (plan *Plan) landed(d digest.Digest, commit objects.Checksum) {
+	for i := range plan.Layers {
+		if plan.Layers[i].Digest == d {
+			plan.Layers[i].Commit = commit.String()
+		}
+	}
+}
+
+// read reads a layer's blob into st and gives its commit.
+func (f *fetcher) read(ctx context.Context, st *ostreerepo.Staging, index int, running *runningLayer) (objects.Checksum, error) {
+	l := f.plan.Layers[index]
+	layer, err := f.layers.layer(ctx, f.source, index, l)
+	if err != nil {
+		return objects.Checksum{}, gone(classify(StageFetch, err))
+	}
+	content, err := f.source.Blob(ctx, layer.Descriptor)
+	if err != nil {
+		return objects.Checksum{}, gone(classify(StageFetch, err))
+	}
+	defer content.Close() // all that it can tell was told by Read
+	counted := &countingReader{Closer: content, r: content, layer: running, total: &f.bytes}
+	var commit objects.Checksum
+	switch l.Kind {
+	case document.KindCommit:
+		commit, err = f.readCommit(ctx, st, counted, layer)
+	case document.KindChunk:
+		commit, _, err = ostreetar.ReadChunk(ctx, st, counted, layer, ostreetar.Options{})
+	default:
+		commit, err = f.readDerived(ctx, st, counted, layer)
+	}
+	if err != nil {
+		return objects.Checksum{}, gone(classifyLayer(err))
+	}
+	return commit, nil
+}
+
+// readCommit reads the layer of the base commit. A commit that looks like the commit of a layer is refused: later it would be taken for one.
+func (f *fetcher) readCommit(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer) (objects.Checksum, error) {
+	read, _, err := ostreetar.ReadCommit(ctx, st, r, layer, ostreetar.Options{Verify: f.verify, KeepDetached: !f.trusted})
+	if err != nil {
+		return objects.Checksum{}, err
+	}
+	c, err := st.Commit(read.Checksum)
+	if err != nil {
+		return objects.Checksum{}, err
+	}
+	kind, err := stored.KindOf(st, c)
+	if err == nil && kind != document.KindCommit {
+		err = &Error{
+			Kind: KindUnsupportedImage,
+			Err:  fmt.Errorf("the encapsulated commit %s is not that of a system, but looks like one by which importers store a layer", read.Checksum),
+		}
+	}
+	return read.Checksum, err
+}
+
+func (f *fetcher) readDerived(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer) (objects.Checksum, error) {
+	opts := layertar.Options{Rules: f.ground.rules, DropSpecialFiles: f.plan.Request.DropSpecialFiles}
+	policy := f.ground.policy()
+	if policy != nil { // a nil policy would not be a nil interface
+		opts.Labels = policy
+	}
+	commit, _, err := layertar.Import(ctx, st, r, layer, opts)
+	if err == nil {
+		err = policy.Err()
+	}
+	return commit, err
 }
 
 // classifyLayer finds the stage that a failed import of a layer's stream is about.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/importer/signature"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
@@ -22,22 +23,28 @@ const (
 type Config struct {
 	Repo *ostreerepo.Repo
 	Open OpenFunc
+	Push PushFunc
 	Jobs int                // layers to fetch at once when a request doesn't say; 0 means 3
 	Log  logrus.FieldLogger // nil: discard
+	// Policy is where the containers policy is looked for that must not accept by default what a reference wants signed. It must be
+	// the policy that images are opened under.
+	Policy signature.Environment
 }
 
 // Importer imports images into one repository. It is safe for concurrent use.
 type Importer struct {
-	repo  *ostreerepo.Repo
-	open  OpenFunc
-	jobs  int
-	log   logrus.FieldLogger
-	rules layertar.Rules
+	repo   *ostreerepo.Repo
+	open   OpenFunc
+	push   PushFunc
+	jobs   int
+	log    logrus.FieldLogger
+	rules  layertar.Rules // of plain images
+	policy signature.Environment
 }
 
 // New returns an Importer.
 func New(cfg Config) *Importer {
-	im := &Importer{repo: cfg.Repo, open: cfg.Open, jobs: cfg.Jobs, log: cfg.Log}
+	im := &Importer{repo: cfg.Repo, open: cfg.Open, push: cfg.Push, jobs: cfg.Jobs, log: cfg.Log, policy: cfg.Policy}
 	if im.jobs == 0 {
 		im.jobs = defaultJobs
 	}
@@ -62,21 +69,6 @@ func (im *Importer) resolve(req Request) (names, error) {
 	source, err := reference.Parse(req.Image)
 	if err != nil {
 		return names{}, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
-	}
-	if source.Signature.Kind != reference.PolicyInsecureAllowed {
-		return names{}, &Error{
-			Kind: KindSignatureRejected, Stage: StageReference,
-			Err:  fmt.Errorf("%s asks for a signature check that is not supported by this version yet", source),
-			Hint: "ostree-unverified-image:" + source.Image.String() + " imports it as the container policy allows",
-		}
-	}
-	if source.Image.Transport == reference.TransportContainersStorage {
-		// It keeps layers uncompressed, under other digests than the manifest's.
-		return names{}, &Error{
-			Kind: KindUnsupportedImage, Stage: StageReference,
-			Err:  fmt.Errorf("%s: images of a container engine's storage are not supported by this version yet", source.Image),
-			Hint: "copy it out with `skopeo copy " + source.Image.String() + " oci:DIR:TAG` and import that",
-		}
 	}
 	if err := checkOptions(req); err != nil {
 		return names{}, err

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
@@ -20,13 +22,19 @@ type Image struct {
 	ManifestDigest digest.Digest                       `json:"manifest_digest"`
 	ConfigDigest   digest.Digest                       `json:"config_digest"`
 	Commit         string                              `json:"commit"`
+	BaseCommit     string                              `json:"base_commit,omitempty"` // the OSTree commit inside; empty: a plain image
+	VerifyText     string                              `json:"verify_text,omitempty"` // what the check of that commit's signatures said
 	Version        string                              `json:"version,omitempty"`
 	Created        time.Time                           `json:"created,omitzero"`
 	Layers         []ImageLayer                        `json:"layers"`
-	Size           uint64                              `json:"size"` // compressed, of all distinct layers
+	Size           uint64                              `json:"size"`        // compressed, of all distinct layers
+	SizeUnique     uint64                              `json:"size_unique"` // of those that no other stored image has
+	SizeShared     uint64                              `json:"size_shared"` // of those that other stored images have too
 	Filtered       map[digest.Digest]map[string]uint32 `json:"filtered"`
 	Manifest       json.RawMessage                     `json:"manifest,omitempty"` // only from Importer.Image
 	Config         json.RawMessage                     `json:"config,omitempty"`   // only from Importer.Image
+	// Update is the newer image that the last look at the origin has found, nil for none.
+	Update *Update `json:"update,omitempty"`
 	// Broken, when not empty, says what is wrong and how to repair it; the other fields hold what could be read.
 	Broken string `json:"broken,omitempty"`
 }
@@ -51,13 +59,25 @@ func (im *Importer) Images(ctx context.Context) ([]Image, error) {
 	if err != nil {
 		return nil, classify(StageInventory, err)
 	}
-	images := make([]Image, 0, len(refs))
-	for _, ref := range refs {
-		if ctx.Err() != nil {
-			return nil, classify(StageInventory, context.Cause(ctx))
-		}
-		image, _ := im.describe(ref)
-		images = append(images, image)
+	held := make([]holding, len(refs))
+	err = each(ctx, len(refs), func(i int) {
+		held[i] = im.hold(refs[i])
+		held[i].forgetDocuments()
+	})
+	if err != nil {
+		return nil, classify(StageInventory, err)
+	}
+	layers, err := im.layersOf(ctx, held)
+	if err != nil {
+		return nil, classify(StageInventory, err)
+	}
+	o := owners{}
+	for i := range held {
+		o.add(held[i].layers)
+	}
+	images := make([]Image, len(held))
+	for i := range held {
+		images[i] = held[i].describe(layers, o)
 	}
 	return images, nil
 }
@@ -80,8 +100,21 @@ func (im *Importer) Image(ctx context.Context, ref string) (*Image, error) {
 	if errors.Is(err, ostreerepo.ErrNoRef) {
 		return nil, &Error{Kind: KindNoSuchImage, Stage: StageInventory, Err: fmt.Errorf("no image %s is stored in %s", parsed.Image, im.repo.Path())}
 	}
-	image, stored := im.describe(ostreerepo.Ref{Name: name, Commit: commit, Err: err})
-	image.Manifest, image.Config = asJSON(stored.rawManifest), asJSON(stored.rawConfig)
+	refs, refsErr := im.repo.Refs(reference.ImagePrefix)
+	if refsErr != nil {
+		return nil, classify(StageInventory, refsErr)
+	}
+	o, stop := im.ownersOf(ctx, refs)
+	if stop != nil {
+		return nil, classify(StageInventory, stop)
+	}
+	held := im.hold(ostreerepo.Ref{Name: name, Commit: commit, Err: err})
+	layers, err := im.layersOf(ctx, []holding{held})
+	if err != nil {
+		return nil, classify(StageInventory, err)
+	}
+	image := held.describe(layers, o)
+	image.Manifest, image.Config = asJSON(held.image.RawManifest), asJSON(held.image.RawConfig)
 	return &image, nil
 }
 
@@ -94,27 +127,32 @@ func asJSON(raw []byte) json.RawMessage {
 }
 
 // describe tells what is stored under an image ref.
-func (im *Importer) describe(ref ostreerepo.Ref) (Image, storedImage) {
+func (h *holding) describe(layers map[digest.Digest]*heldLayer, o owners) Image {
+	ref, s := h.ref, &h.image
 	image := Image{ImageRef: ref.Name, Reference: ref.Name, Layers: []ImageLayer{}, Filtered: map[digest.Digest]map[string]uint32{}}
 	if name, err := reference.ImageOfRef(ref.Name); err != nil {
 		image.Broken = fmt.Sprintf("the ref is not made of an image's name (%v): `ostree refs --delete %s` removes it", err, ref.Name)
 	} else {
 		image.Reference = name.String()
 	}
-	if ref.Err != nil {
-		image.damaged(refError(ref.Name, ref.Err))
-		return image, storedImage{}
+	if ref.Err == nil {
+		image.Commit = ref.Commit.String()
 	}
-	image.Commit = ref.Commit.String()
-	s, err := im.readStored(ref.Commit)
-	image.ManifestDigest, image.ConfigDigest, image.Version = s.digest, s.manifest.Config.Digest, s.config.version()
-	image.Created, _ = created(s.manifest, s.config)
-	if err != nil {
-		image.damaged(err)
-		return image, s
+	image.ManifestDigest, image.ConfigDigest, image.Version = s.Digest, s.Manifest.Config.Digest, s.Config.Version()
+	image.Created, _ = document.Created(s.Manifest, s.Config)
+	image.VerifyText = h.signature
+	if h.err != nil {
+		image.damaged(h.err)
 	}
-	im.describeLayers(&image, s)
-	return image, s
+	o.measure(&image, h.layers)
+	if h.whole {
+		h.describeLayers(&image, layers)
+	}
+	if h.update != nil {
+		image.Update = describeUpdate(h.update, func(d digest.Digest) bool { return layers[d].err == nil })
+		image.Update.Reference = image.Reference
+	}
+	return image
 }
 
 // damaged notes the first thing that is wrong with an image.
@@ -124,32 +162,34 @@ func (image *Image) damaged(err error) {
 	}
 }
 
-func (im *Importer) describeLayers(image *Image, s storedImage) {
-	notes := layerHistory(s.config, len(s.manifest.Layers))
-	kinds := layerKinds(s.config, len(s.manifest.Layers))
-	seen := map[digest.Digest]bool{}
-	for i, l := range s.manifest.Layers {
-		stored, err := im.readLayer(l.Digest)
+func (h *holding) describeLayers(image *Image, layers map[digest.Digest]*heldLayer) {
+	s := &h.image
+	notes := document.History(s.Config, len(s.Manifest.Layers))
+	for i, l := range s.Manifest.Layers {
+		held := layers[l.Digest]
+		err := held.err
+		if err == nil {
+			err = held.CheckKind(h.kinds[i])
+		}
 		if err != nil {
-			image.damaged(fmt.Errorf("layer %d/%d %s: %w", i+1, len(s.manifest.Layers), shortDigest(l.Digest), err))
+			image.damaged(fmt.Errorf("layer %d/%d %s: %w", i+1, len(s.Manifest.Layers), shortDigest(l.Digest), err))
+		}
+		if i == 0 && held.Kind == document.KindCommit {
+			image.BaseCommit = held.Commit.String()
 		}
 		layer := ImageLayer{
-			Digest: l.Digest, Size: uint64(max(0, l.Size)), MediaType: l.MediaType, Kind: kinds[i],
-			Ref: stored.ref, CreatedBy: notes[i].createdBy, Created: notes[i].created, Filtered: stored.filtered,
+			Digest: l.Digest, Size: uint64(max(0, l.Size)), MediaType: l.MediaType, Kind: cmp.Or(h.kinds[i], held.Kind),
+			Ref: held.Ref, CreatedBy: notes[i].CreatedBy, Created: notes[i].Created, Filtered: held.Filtered,
 		}
-		if i < len(s.config.RootFS.DiffIDs) {
-			layer.DiffID = s.config.RootFS.DiffIDs[i]
+		if i < len(s.Config.RootFS.DiffIDs) {
+			layer.DiffID = s.Config.RootFS.DiffIDs[i]
 		}
-		if !stored.commit.IsZero() {
-			layer.Commit = stored.commit.String()
+		if !held.Commit.IsZero() {
+			layer.Commit = held.Commit.String()
 		}
 		image.Layers = append(image.Layers, layer)
-		if len(stored.filtered) > 0 {
-			image.Filtered[l.Digest] = stored.filtered
-		}
-		if !seen[l.Digest] {
-			seen[l.Digest] = true
-			image.Size += layer.Size
+		if len(held.Filtered) > 0 {
+			image.Filtered[l.Digest] = held.Filtered
 		}
 	}
 }

@@ -2,12 +2,16 @@ package importer
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
@@ -66,6 +70,55 @@ func TestImage(t *testing.T) {
 	}
 }
 
+// TestSizes: a layer is shared when another stored image has it too, be that broken.
+func TestSizes(t *testing.T) {
+	h := comparedHost(t, "ab", "ac", "d", "ee", "fg", "gf")
+	partial := func(name string) {
+		image, err := h.im.storedImage("docker://example.com/os:" + name)
+		h.must(err)
+		writeFile(t, filepath.Join(h.repo.Path(), "state", image.Commit.String()+".commitpartial"), nil)
+	}
+	partial("fg")
+	unreadable := compared(t, "d")
+	h.commitOther(reference.ImagePrefix+"/docker_3A__2F__2F_example_2E_com/os_3A_x", "ostree.manifest={", "ostree.manifest-digest="+unreadable.digest.String())
+	images, err := h.im.Images(t.Context())
+	h.must(err)
+	want := map[string]struct{ unique, shared string }{
+		"ab": {"b", "a"}, "ac": {"c", "a"}, "d": {"d", ""}, "ee": {"e", ""}, "fg": {"", "fg"}, "gf": {"", "gf"}, "x": {"", ""},
+	}
+	for _, image := range images {
+		name := strings.TrimPrefix(image.Reference, "docker://example.com/os:")
+		unique, shared := sizeOf(t, want[name].unique), sizeOf(t, want[name].shared)
+		if image.SizeUnique != unique || image.SizeShared != shared || image.Size != unique+shared {
+			t.Errorf("%s: %d unique and %d shared of %d, want %d and %d", name, image.SizeUnique, image.SizeShared, image.Size, unique, shared)
+		}
+		if broken := name == "fg" || name == "x"; (image.Broken != "") != broken {
+			t.Errorf("%s: broken %q", name, image.Broken)
+		}
+		one, err := h.im.Image(t.Context(), image.Reference)
+		h.must(err)
+		one.Manifest, one.Config = nil, nil
+		if got, want := toJSON(t, one), toJSON(t, image); got != want {
+			t.Errorf("shown as\n%s\nlisted as\n%s", got, want)
+		}
+	}
+	if len(images) != len(want) {
+		t.Errorf("%d images", len(images))
+	}
+}
+
+func TestInventoryIsCanceled(t *testing.T) {
+	h := comparedHost(t, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.im.Images(ctx); KindOf(err) != KindCanceled {
+		t.Errorf("list: %v", err)
+	}
+	if _, err := h.im.Image(ctx, "docker://example.com/os:a"); KindOf(err) != KindCanceled {
+		t.Errorf("show: %v", err)
+	}
+}
+
 // commitOther writes an image's merge commit with the ostree command, as other tools do.
 func (h *testHost) commitOther(ref string, metadata ...string) {
 	h.Helper()
@@ -91,9 +144,9 @@ func TestBrokenImages(t *testing.T) {
 		{prefix + "digest_3A_1", func(ref string) { h.commitOther(ref, manifest) }, "no metadata ostree.manifest-digest"},
 		{prefix + "manifest_3A_1", func(ref string) { h.commitOther(ref, dgst) }, "no metadata ostree.manifest;"},
 		{prefix + "json_3A_1", func(ref string) { h.commitOther(ref, dgst, "ostree.manifest={") }, "not valid JSON"},
-		{prefix + "config_3A_1", func(ref string) { h.commitOther(ref, dgst, manifest, metaConfig+"=[]") }, "not valid JSON"},
+		{prefix + "config_3A_1", func(ref string) { h.commitOther(ref, dgst, manifest, stored.MetaConfig+"=[]") }, "not valid JSON"},
 		{prefix + "noconfig_3A_1", func(ref string) { h.commitOther(ref, dgst, manifest, "other=1") }, ""},
-		{prefix + "null_3A_1", func(ref string) { h.commitOther(ref, manifest, dgst, metaConfig+"=null") }, ""},
+		{prefix + "null_3A_1", func(ref string) { h.commitOther(ref, manifest, dgst, stored.MetaConfig+"=null") }, ""},
 		{prefix + "by.hand", func(ref string) { h.commitOther(ref, dgst, manifest) }, "ostree refs --delete " + prefix + "by.hand"},
 		{prefix + "gone_3A_1", func(ref string) {
 			h.commitOther(ref, dgst, manifest, "x=1")
@@ -152,7 +205,7 @@ func TestBrokenImages(t *testing.T) {
 }
 
 func TestLayerKinds(t *testing.T) {
-	var c imageConfig
+	var c document.Config
 	c.RootFS.DiffIDs = []digest.Digest{"sha256:a", "sha256:b", "sha256:c"}
 	for label, want := range map[string]string{
 		"":         "derived derived derived",
@@ -160,8 +213,8 @@ func TestLayerKinds(t *testing.T) {
 		"sha256:b": "ostree-commit ostree-chunk derived",
 		"sha256:x": "derived derived derived",
 	} {
-		c.Config.Labels = map[string]string{labelFinalDiffID: label}
-		if got := strings.Join(layerKinds(&c, 3), " "); got != want {
+		c.Config.Labels = map[string]string{document.LabelFinalDiffID: label}
+		if got := strings.Join(document.Kinds(&c, 3), " "); got != want {
 			t.Errorf("label %q: %s, want %s", label, got, want)
 		}
 	}

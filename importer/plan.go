@@ -20,8 +20,17 @@ type Request struct {
 	// Jobs is the number of layers to fetch at once; 0 means the importer's default.
 	Jobs int `json:"jobs,omitempty"`
 	// DropSpecialFiles leaves devices, fifos and sockets out, and counts them, where they would be an error otherwise.
-	DropSpecialFiles bool   `json:"drop-special-files,omitempty"`
-	Access           Access `json:"access,omitzero"`
+	DropSpecialFiles bool `json:"drop-special-files,omitempty"`
+	// Offline imports only what needs nothing from the source: an image named by a digest that is stored.
+	Offline bool `json:"offline,omitempty"`
+	// RequireBootable refuses an image that no host could boot from: without a label that says it is bootable, or made for
+	// another architecture.
+	RequireBootable bool `json:"require-bootable,omitempty"`
+	// Architecture, as OCI names it, is the only one that is accepted; empty accepts any, unless RequireBootable is set.
+	Architecture string `json:"arch,omitempty"`
+	// SkipGC keeps layers that no image needs any more after the import.
+	SkipGC bool   `json:"skip-gc,omitempty"`
+	Access Access `json:"access,omitzero"`
 }
 
 // Plan is what an import will do. It is plain data that survives a restart as JSON.
@@ -34,6 +43,8 @@ type Plan struct {
 	ManifestDigest digest.Digest `json:"manifest_digest"`
 	ConfigDigest   digest.Digest `json:"config_digest"`
 	Layers         []LayerPlan   `json:"layers"` // in manifest order, lowest first
+	// BaseCommit is the OSTree commit inside an image that encapsulates one, when it is known: as soon as its first layer is here.
+	BaseCommit string `json:"base_commit,omitempty"`
 
 	// AlreadyPresent says that the image is stored with this manifest digest and nothing of it is missing; Commit is then
 	// its commit.
@@ -55,9 +66,11 @@ type LayerPlan struct {
 	DiffID    digest.Digest `json:"diff_id"`
 	Size      uint64        `json:"size"` // of the blob
 	MediaType string        `json:"media_type"`
-	Kind      string        `json:"kind"`
+	Kind      string        `json:"kind"` // "ostree-commit", "ostree-chunk" or "derived"
 	CreatedBy string        `json:"created_by,omitempty"`
 	Ref       string        `json:"ref"`
 	Commit    string        `json:"commit,omitempty"` // what Ref names now, or empty
-	Cached    bool          `json:"cached"`           // Commit can be used as it is
+	Cached    bool          `json:"cached"`           // Commit can be used, and nothing has to be fetched
+	// ReusedFrom is a stored layer with another digest, but the same content: Commit is that layer's, and Ref will name it too.
+	ReusedFrom digest.Digest `json:"reused_from,omitempty"`
 }

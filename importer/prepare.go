@@ -2,18 +2,28 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
 // Prepared is an import that can start. It is used by one goroutine at a time and ended by Close.
 type Prepared struct {
-	im     *Importer
-	plan   Plan
-	source Source // nil until a blob is needed, unless Prepare opened it
+	im      *Importer
+	plan    Plan
+	source  Source // nil until a blob is needed, unless Prepare opened it
+	voucher voucher
+	ground  ground
+	// writeRef, when not empty, is to name the base commit as soon as its layer's ref does.
+	writeRef string
+	// replaces, when not zero, is the only commit that the image's ref may name when it is set.
+	replaces objects.Checksum
 }
 
 // Plan says what Import will do, as known when it was made; after an Import, what that found.
@@ -33,56 +43,95 @@ func (p *Prepared) Close() error {
 func (im *Importer) Resume(plan Plan) *Prepared { return &Prepared{im: im, plan: plan} }
 
 // Prepare opens the image and says what an import of it would do. An image that is named by a digest and stored with that
-// digest is not opened.
+// digest is not opened, unless its own signature is to be checked. That its name stands for another image than the one that is
+// stored under it, or for that again, is recorded beside that one: see CheckUpdate.
 func (im *Importer) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	n, err := im.resolve(req)
 	if err != nil {
 		return nil, err
 	}
 	p := &Prepared{im: im, plan: Plan{Request: req, Reference: n.source.String(), ImageRef: n.ref}}
-	if !im.planStored(&p.plan, n.source.Image.Digest()) {
-		if err := im.checkRef(n.ref); err != nil {
-			return nil, err
-		}
-		if err := p.load(ctx, n.source.Image); err != nil {
-			p.discard()
-			return nil, stopped(ctx, StageManifest, err)
-		}
-	}
-	err = im.assess(&p.plan)
-	if err == nil {
-		_, err = p.plan.metadata() // what the commit can't hold is no reason to fetch layers first
-	}
-	if err != nil {
+	if err := p.prepare(ctx, n); err != nil {
 		p.discard()
-		return nil, err
+		return nil, stopped(ctx, StagePlan, err)
 	}
 	im.noteTimes(&p.plan)
 	return p, nil
 }
 
-// discard ends the source of a Prepared that is not returned. Its error is of no use beside the one that led here.
+func (p *Prepared) prepare(ctx context.Context, n names) error {
+	p.voucher.who = n.source.Signature
+	if err := p.checkSignature(ctx); err != nil {
+		return err
+	}
+	if !p.planStored(n.source.Image.Digest()) {
+		if err := p.im.checkRef(n.ref); err != nil {
+			return err
+		}
+		if p.plan.Request.Offline {
+			return p.offline()
+		}
+		if err := p.load(ctx, n.source.Image); err != nil {
+			return stopped(ctx, StageManifest, err)
+		}
+	}
+	if err := p.assess(ctx); err != nil {
+		return err
+	}
+	if p.plan.Request.Offline && p.plan.LayersToFetch > 0 {
+		return p.offline()
+	}
+	if _, err := p.plan.metadata(); err != nil { // what the commit can't hold is no reason to fetch layers first
+		return err
+	}
+	if p.source != nil {
+		p.noteUpdate(ctx, n.source.Image)
+	}
+	return nil
+}
+
+// offline is the error for what would need the source.
+func (p *Prepared) offline() error {
+	e := &Error{Kind: KindOffline, Stage: StageOpen, Hint: "import it without --offline"}
+	switch {
+	case p.voucher.who.Kind == reference.PolicyStrict:
+		e.Err = errors.New("the image's signature can't be checked without its source")
+	case p.plan.LayersToFetch > 0:
+		e.Err = fmt.Errorf("%d layers of the image are missing", p.plan.LayersToFetch)
+	default:
+		e.Err = errors.New("no stored image has this name and is pinned by digest, and what a tag stands for only the source knows")
+		e.Hint = "name the digest of a stored image, or " + e.Hint
+	}
+	return e
+}
+
+// discard ends the source of a Prepared that is not returned. Its error is of no use to anybody.
 func (p *Prepared) discard() {
 	if err := p.Close(); err != nil {
-		p.im.log.WithError(err).Debug("closing the source of a failed prepare")
+		p.im.log.WithError(err).Debug("closing a source")
 	}
 }
 
 // planStored takes manifest and config from the stored image if that is what pinned names. Should a layer be missing, Import
-// opens the source for it.
-func (im *Importer) planStored(plan *Plan, pinned digest.Digest) bool {
-	if required := plan.Request.Digest; pinned == "" || plan.ImageRef == "" || required != "" && required != pinned {
+// opens the source for it. Only the source can tell what the containers policy says of an image.
+func (p *Prepared) planStored(pinned digest.Digest) bool {
+	plan := &p.plan
+	required := plan.Request.Digest
+	if pinned == "" && plan.Request.Offline {
+		pinned = required
+	}
+	if pinned == "" || plan.ImageRef == "" || required != "" && required != pinned || p.voucher.who.Kind == reference.PolicyStrict {
 		return false
 	}
-	commit, err := im.repo.Resolve(plan.ImageRef)
+	commit, err := p.im.repo.Resolve(plan.ImageRef)
 	if err != nil {
 		return false
 	}
-	s, err := im.readStored(commit)
-	if err != nil || s.digest != pinned || s.rawConfig == nil {
+	s, err := stored.ReadImage(p.im.repo, commit)
+	if err != nil || s.Digest != pinned || s.RawConfig == nil {
 		return false
 	}
-	plan.Manifest, plan.Config, plan.ManifestDigest = s.rawManifest, s.rawConfig, s.digest
+	plan.Manifest, plan.Config, plan.ManifestDigest = s.RawManifest, s.RawConfig, s.Digest
 	return true
 }
 
@@ -99,7 +148,7 @@ func (p *Prepared) load(ctx context.Context, image reference.Image) (err error) 
 	if err := checkDigest(dgst, req.Digest); err != nil {
 		return err
 	}
-	m, err := parseManifest(raw)
+	m, err := document.ParseManifest(raw)
 	if err != nil {
 		return &Error{Kind: KindUnsupportedImage, Stage: StageManifest, Err: err}
 	}
@@ -137,7 +186,7 @@ func (im *Importer) noteTimes(plan *Plan) {
 	if err != nil {
 		return
 	}
-	_, ignored := created(m, c)
+	_, ignored := document.Created(m, c)
 	for _, text := range ignored {
 		im.log.WithField("image", plan.Reference).Warnf("ignoring the image's creation time %q, which is not an RFC 3339 time", text)
 	}

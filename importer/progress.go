@@ -2,7 +2,7 @@ package importer
 
 import "github.com/opencontainers/go-digest"
 
-// Progress is a sample of a running import. Byte counts are compressed sizes.
+// Progress is a sample of a running import or other operation. Byte counts are compressed sizes.
 type Progress struct {
 	Stage        Stage           `json:"stage"`
 	LayersTotal  int             `json:"layers_total"` // distinct layers, cached ones included
@@ -12,6 +12,10 @@ type Progress struct {
 	BytesCached  uint64          `json:"bytes_cached"`
 	BytesTotal   uint64          `json:"bytes_total"` // of the layers to fetch
 	Running      []LayerProgress `json:"running"`     // by index
+	// Steps and StepsTotal count what an operation other than an import works through: objects, layers or refs. A total of 0 is
+	// not known.
+	Steps      uint64 `json:"steps,omitempty"`
+	StepsTotal uint64 `json:"steps_total,omitempty"`
 }
 
 // LayerProgress is a layer that is being fetched.

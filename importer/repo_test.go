@@ -34,6 +34,9 @@ func newHost(t testing.TB, mode ostreerepo.Mode, registry *testRegistry) *testHo
 	if err != nil {
 		t.Fatal(err)
 	}
+	if out, err := exec.Command("ostree", "--repo="+repo.Path(), "config", "set", "core.fsync", "false").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	log := logrus.New()
 	log.SetOutput(t.Output())
 	return &testHost{TB: t, repo: repo, registry: registry, im: New(Config{Repo: repo, Open: registry.Open, Log: log})}

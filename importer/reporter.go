@@ -42,22 +42,27 @@ func newReporter(plan *Plan, send func(Progress)) *reporter {
 		send: send, stages: make(chan Stage), stop: make(chan struct{}), ended: make(chan struct{}),
 		running: map[*runningLayer]bool{},
 	}
-	seen := map[digest.Digest]bool{}
-	for _, l := range plan.Layers {
-		if !seen[l.Digest] {
-			seen[l.Digest] = true
-			r.current.LayersTotal++
-		}
-	}
 	r.current.Stage = StagePlan
-	r.current.LayersCached = r.current.LayersTotal - plan.LayersToFetch
-	r.current.BytesCached = plan.BytesTotal - plan.BytesToFetch
-	r.current.BytesTotal = plan.BytesToFetch
+	r.replan(plan)
 	if send == nil {
 		r.send = func(Progress) {}
 	}
 	go r.loop()
 	return r
+}
+
+// replan takes the totals from the plan, which has changed or is new.
+func (r *reporter) replan(plan *Plan) {
+	distinct := map[digest.Digest]bool{}
+	for _, l := range plan.Layers {
+		distinct[l.Digest] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current.LayersTotal = len(distinct)
+	r.current.LayersCached = r.current.LayersTotal - plan.LayersToFetch
+	r.current.BytesCached = plan.BytesTotal - plan.BytesToFetch
+	r.current.BytesTotal = plan.BytesToFetch
 }
 
 func (r *reporter) loop() {
@@ -128,7 +133,7 @@ func (r *reporter) sample() Progress {
 	p := r.current
 	p.Running = make([]LayerProgress, 0, len(r.running))
 	for l := range r.running {
-		one := LayerProgress{Index: l.index, Digest: l.digest, Bytes: l.bytes.Load(), Size: l.size, Attempt: int(l.attempt.Load())}
+		one := LayerProgress{Index: l.index, Digest: l.digest, Bytes: min(l.bytes.Load(), l.size), Size: l.size, Attempt: int(l.attempt.Load())}
 		p.Bytes += one.Bytes
 		p.Running = append(p.Running, one)
 	}

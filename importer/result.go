@@ -8,8 +8,9 @@ type Result struct {
 	ImageRef       string        `json:"image_ref"` // empty with Request.NoRef
 	ManifestDigest digest.Digest `json:"manifest_digest"`
 	ConfigDigest   digest.Digest `json:"config_digest"`
-	Commit         string        `json:"commit"`      // empty with Request.NoRef, unless already present
-	BaseCommit     *string       `json:"base_commit"` // null: a plain image has no base commit
+	Commit         string        `json:"commit"`                // empty with Request.NoRef, unless already present
+	BaseCommit     *string       `json:"base_commit"`           // the OSTree commit inside; null: a plain image has none
+	VerifyText     string        `json:"verify_text,omitempty"` // what the check of that commit's signatures said
 	AlreadyPresent bool          `json:"already_present"`
 	Layers         []LayerResult `json:"layers"`
 	// Filtered counts, per layer that has any, the entries that the path rules left out.

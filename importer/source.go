@@ -37,3 +37,17 @@ type Access struct {
 	SkipTLSVerify  bool     `json:"insecure-skip-tls-verification,omitempty"`
 	DecryptionKeys []string `json:"decryption-keys,omitempty"`
 }
+
+// IsZero tells whether nothing is asked for; an empty list of keys is none.
+func (a Access) IsZero() bool {
+	return a.AuthFile == "" && !a.Anonymous && a.CertDir == "" && !a.SkipTLSVerify && len(a.DecryptionKeys) == 0
+}
+
+// LayerSource is a Source that may store layers in another way than the manifest says.
+type LayerSource interface {
+	Source
+
+	// Layers gives the descriptors that Blob wants for the layers, lowest first. Each is either that of the manifest, or one of the
+	// uncompressed layer, whose digest is the diff ID; a size of -1 is not known.
+	Layers(ctx context.Context) ([]ocispec.Descriptor, error)
+}

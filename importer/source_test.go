@@ -23,7 +23,7 @@ import (
 // A layer is written as lines:
 //
 //	d PATH [MODE [UID]]    directory
-//	f PATH [CONTENT]       regular file
+//	f PATH [CONTENT]       regular file; a | in the content is a line feed
 //	l PATH TARGET          symbolic link
 //	c PATH                 character device
 
@@ -46,7 +46,7 @@ func archive(t testing.TB, lines ...string) []byte {
 				h.Uid, _ = strconv.Atoi(fields[3])
 			}
 		case "f":
-			content = strings.Join(fields[2:], " ")
+			content = strings.ReplaceAll(strings.Join(fields[2:], " "), "|", "\n")
 			h.Typeflag, h.Size = tar.TypeReg, int64(len(content))
 		case "l":
 			h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, fields[2], 0o777
@@ -94,13 +94,22 @@ type testImage struct {
 // newImage makes an image of gzip layers, lowest first.
 func newImage(t testing.TB, layers ...[]string) *testImage {
 	t.Helper()
+	archives := make([][]byte, len(layers))
+	for i, lines := range layers {
+		archives[i] = archive(t, lines...)
+	}
+	return imageOf(t, archives...)
+}
+
+// imageOf makes an image of layers that are archives.
+func imageOf(t testing.TB, archives ...[]byte) *testImage {
+	t.Helper()
 	image := &testImage{
 		manifest: ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest},
 		blobs:    map[digest.Digest][]byte{},
 	}
 	diffIDs := []any{}
-	for _, lines := range layers {
-		raw := archive(t, lines...)
+	for _, raw := range archives {
 		diffIDs = append(diffIDs, digest.FromBytes(raw).String())
 		image.addLayer(compress(t, raw))
 	}

@@ -9,30 +9,60 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ostree-importd/ostree-importd/cmd/internal/setup"
+	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/dbus"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// backend does the work of a verb: the daemon over the bus, or this process.
-// Errors are those of the importer either way, so that messages and exit codes
-// do not depend on it.
-type backend interface {
-	Pull(ctx context.Context, request importer.Request, progress func(importer.Progress)) (*importer.Result, error)
-	Prepare(ctx context.Context, request importer.Request) (*importer.Plan, error)
-	Images(ctx context.Context) ([]importer.Image, error)
-	Image(ctx context.Context, reference string) (*importer.Image, error)
+// ask has a question answered by the daemon or, with --local, by an importer
+// of this process. Errors are those of the importer either way, so that
+// messages and exit codes do not depend on it.
+func ask[Answer any](ctx context.Context, s *settings,
+	local func(*importer.Importer) (Answer, error), bus func(*dbus.Client) (Answer, error),
+) (answer Answer, err error) {
+	if s.local {
+		imp, err := s.openLocal(ctx)
+		if err != nil {
+			return answer, err
+		}
+		return local(imp)
+	}
+	err = s.withBus(ctx, func(client *dbus.Client) error {
+		answer, err = bus(client)
+		return err
+	})
+	return answer, err
 }
 
-// with runs work on the backend that the options choose.
-func (s *settings) with(ctx context.Context, work func(backend) error) error {
-	if s.local {
-		local, err := s.openLocal(ctx)
-		if err != nil {
-			return err
-		}
-		return work(local)
-	}
-	return s.withBus(ctx, func(client *dbus.Client) error { return work(overBus{client}) })
+// operation is one way to do something that takes its time: a method of the
+// importer, and the client's method that starts the job which does the same.
+type operation[Request, Result any] struct {
+	local func(*importer.Importer, context.Context, Request, func(importer.Progress)) (*Result, error)
+	bus   func(*dbus.Client, context.Context, Request, daemon.JobOptions) (uint64, error)
+	// result takes it out of a job; nil: it is among the job's results.
+	result func(daemon.JobStatus) (*Result, error)
+}
+
+// run does an operation and shows its progress meanwhile.
+func (o operation[Request, Result]) run(ctx context.Context, s *settings, request Request) (*Result, error) {
+	display := newDisplay(os.Stderr, s.quiet)
+	defer display.close()
+	return ask(ctx, s,
+		func(imp *importer.Importer) (*Result, error) { return o.local(imp, ctx, request, display.update) },
+		func(client *dbus.Client) (*Result, error) {
+			id, err := o.bus(client, ctx, request, daemon.JobOptions{})
+			if err != nil {
+				return nil, err
+			}
+			status, err := waitForJob(ctx, client, id, display)
+			if err != nil {
+				return nil, err
+			}
+			if o.result != nil {
+				return o.result(status)
+			}
+			return daemon.Results[Result](status)
+		})
 }
 
 // withBus runs work on a connection to the daemon.
@@ -58,47 +88,12 @@ func (s *settings) withBus(ctx context.Context, work func(*dbus.Client) error) e
 	return work(client)
 }
 
-func (s *settings) openLocal(ctx context.Context) (backend, error) {
+func (s *settings) openLocal(ctx context.Context) (*importer.Importer, error) {
 	log := logrus.New()
 	log.SetOutput(os.Stderr)
 	log.SetLevel(logrus.WarnLevel)
 	if s.verbose {
 		log.SetLevel(logrus.DebugLevel)
 	}
-	open := setup.Provider(setup.Config{Repository: s.repository, Log: log})
-	imp, err := open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return inProcess{imp}, nil
-}
-
-// inProcess is the backend of --local.
-type inProcess struct{ importer *importer.Importer }
-
-func (b inProcess) Pull(ctx context.Context, request importer.Request, progress func(importer.Progress)) (*importer.Result, error) {
-	prepared, err := b.importer.Prepare(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	defer prepared.Close()
-	return prepared.Import(ctx, progress)
-}
-
-func (b inProcess) Prepare(ctx context.Context, request importer.Request) (*importer.Plan, error) {
-	prepared, err := b.importer.Prepare(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	defer prepared.Close()
-	plan := prepared.Plan()
-	return &plan, nil
-}
-
-func (b inProcess) Images(ctx context.Context) ([]importer.Image, error) {
-	return b.importer.Images(ctx)
-}
-
-func (b inProcess) Image(ctx context.Context, reference string) (*importer.Image, error) {
-	return b.importer.Image(ctx, reference)
+	return setup.Provider(setup.Config{Repository: s.repository, Log: log})(ctx)
 }

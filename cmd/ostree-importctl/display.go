@@ -11,7 +11,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// display shows the progress of a pull. Its methods are called from one
+// display shows the progress of a pull or another operation. Its methods are called from one
 // goroutine.
 type display interface {
 	update(importer.Progress)
@@ -36,7 +36,8 @@ type silent struct{}
 func (silent) update(importer.Progress) {}
 func (silent) close()                   {}
 
-// linesInterval is the least time between two lines that differ in bytes only.
+// linesInterval is the least time between two lines that differ in bytes or
+// steps only.
 const linesInterval = 5 * time.Second
 
 // lines prints a line per stage and finished layer, and one now and then
@@ -50,7 +51,8 @@ type lines struct {
 
 func (l *lines) update(p importer.Progress) {
 	news := p.Stage != l.last.Stage || p.LayersDone != l.last.LayersDone
-	if !news && (p.Bytes == l.last.Bytes || l.now().Sub(l.printed) < linesInterval) {
+	moved := p.Bytes != l.last.Bytes || p.Steps != l.last.Steps
+	if !news && (!moved || l.now().Sub(l.printed) < linesInterval) {
 		return
 	}
 	l.last, l.printed = p, l.now()
@@ -61,7 +63,15 @@ func (l *lines) close() {}
 
 // progressText is a sample in one line.
 func progressText(p importer.Progress) string {
-	if p.Stage != importer.StageFetch {
+	switch {
+	case p.Stage == importer.StageFetch && p.LayersTotal > 0:
+	case p.Stage == importer.StageEncapsulate && p.LayersTotal > 0:
+		return fmt.Sprintf("%s: %d of %d", stageText(p.Stage), p.LayersDone, p.LayersTotal)
+	case p.StepsTotal > 0:
+		return fmt.Sprintf("%s: %d of %d", stageText(p.Stage), p.Steps, p.StepsTotal)
+	case p.Steps > 0:
+		return fmt.Sprintf("%s: %d", stageText(p.Stage), p.Steps)
+	default:
 		return stageText(p.Stage)
 	}
 	return fmt.Sprintf("fetching: %d of %s, %s of %s", p.LayersDone, count(p.LayersTotal-p.LayersCached, "layer", "layers"), size(p.Bytes), size(p.BytesTotal))
@@ -81,6 +91,22 @@ func stageText(stage importer.Stage) string {
 		return "merging the layers"
 	case importer.StageLand:
 		return "writing the image"
+	case importer.StageSignature:
+		return "checking signatures"
+	case importer.StageCollect:
+		return "collecting"
+	case importer.StageCopy:
+		return "copying the image"
+	case importer.StageCheck:
+		return "checking objects"
+	case importer.StageRepair:
+		return "repairing"
+	case importer.StageEncapsulate:
+		return "making the layers"
+	case importer.StageExport:
+		return "writing the image out"
+	case importer.StagePush:
+		return "pushing the image"
 	}
 	return "waiting"
 }

@@ -23,7 +23,7 @@ const (
 // is an answer, not a failure: nothing is printed.
 var errNothingNew = errors.New("nothing new")
 
-// errInterrupted ends a pull at Ctrl-C, after its job was told to stop.
+// errInterrupted ends a verb at Ctrl-C, after its job was told to stop.
 var errInterrupted = fmt.Errorf("interrupted, the job was told to stop: %w", context.Canceled)
 
 // usageError is a command line that can't be acted on.
@@ -49,7 +49,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case importer.KindNoSuchImage, importer.KindNoSuchJob, importer.KindNoSuchPrepared, importer.KindReferenceNotFound:
 		return exitNotFound
-	case importer.KindSignatureRejected, importer.KindManifestMismatch, importer.KindRegistryUnauthorized, importer.KindAccessDenied:
+	case importer.KindSignatureRejected, importer.KindManifestMismatch, importer.KindRegistryUnauthorized, importer.KindAccessDenied,
+		importer.KindNotBootable, importer.KindWrongArchitecture, importer.KindOffline, importer.KindImageInUse:
 		return exitRefused
 	case importer.KindCanceled:
 		return exitCanceled

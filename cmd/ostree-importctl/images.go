@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ostree-importd/ostree-importd/dbus"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
@@ -20,29 +22,37 @@ func imagesCommand(s *settings) *cobra.Command {
 		Short: "List the stored images",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return s.with(cmd.Context(), func(b backend) error {
-				images, err := b.Images(cmd.Context())
-				if err != nil {
-					return err
-				}
-				if s.json {
-					return printJSON(cmd.OutOrStdout(), append([]importer.Image{}, images...))
-				}
-				rows := make([][]string, 0, len(images))
-				for _, image := range images {
-					name, state := image.Reference, "ok"
-					if name == "" {
-						name = image.ImageRef
-					}
-					if image.Broken != "" {
-						state = "broken: " + image.Broken
-					}
-					rows = append(rows, []string{name, short(image.ManifestDigest), shortChecksum(image.Commit), image.Version, date(image.Created), size(image.Size), state})
-				}
-				return table(cmd.OutOrStdout(), []string{"IMAGE", "DIGEST", "COMMIT", "VERSION", "CREATED", "SIZE", "STATE"}, rows)
-			})
+			images, err := storedImages(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return printJSON(cmd.OutOrStdout(), append([]importer.Image{}, images...))
+			}
+			return printImages(cmd.OutOrStdout(), images)
 		},
 	}
+}
+
+func storedImages(ctx context.Context, s *settings) ([]importer.Image, error) {
+	return ask(ctx, s,
+		func(imp *importer.Importer) ([]importer.Image, error) { return imp.Images(ctx) },
+		func(client *dbus.Client) ([]importer.Image, error) { return client.Images(ctx) })
+}
+
+func printImages(w io.Writer, images []importer.Image) error {
+	rows := make([][]string, 0, len(images))
+	for _, image := range images {
+		name, state := image.Reference, "ok"
+		if name == "" {
+			name = image.ImageRef
+		}
+		if image.Broken != "" {
+			state = "broken: " + image.Broken
+		}
+		rows = append(rows, []string{name, short(image.ManifestDigest), shortChecksum(image.Commit), image.Version, date(image.Created), size(image.Size), size(image.SizeUnique), state})
+	}
+	return table(w, []string{"IMAGE", "DIGEST", "COMMIT", "VERSION", "CREATED", "SIZE", "UNIQUE", "STATE"}, rows)
 }
 
 func showCommand(s *settings) *cobra.Command {
@@ -64,6 +74,7 @@ func showCommand(s *settings) *cobra.Command {
 				return printImage(w, image)
 			})
 		},
+		ValidArgsFunction: s.completeImages(1),
 	}
 	cmd.Flags().BoolVar(&manifest, "manifest", false, "print the manifest")
 	cmd.Flags().BoolVar(&config, "config", false, "print the image configuration")
@@ -88,6 +99,7 @@ func historyCommand(s *settings) *cobra.Command {
 				return table(w, []string{"LAYER", "SIZE", "CREATED", "CREATED BY"}, rows)
 			})
 		},
+		ValidArgsFunction: s.completeImages(1),
 	}
 }
 
@@ -97,13 +109,14 @@ func (s *settings) withImage(cmd *cobra.Command, ref string, show func(io.Writer
 	if err != nil {
 		return err
 	}
-	return s.with(cmd.Context(), func(b backend) error {
-		image, err := b.Image(cmd.Context(), name)
-		if err != nil {
-			return err
-		}
-		return show(cmd.OutOrStdout(), image)
-	})
+	ctx := cmd.Context()
+	image, err := ask(ctx, s,
+		func(imp *importer.Importer) (*importer.Image, error) { return imp.Image(ctx, name) },
+		func(client *dbus.Client) (*importer.Image, error) { return client.Image(ctx, name) })
+	if err != nil {
+		return err
+	}
+	return show(cmd.OutOrStdout(), image)
 }
 
 func printImage(w io.Writer, image *importer.Image) error {
@@ -114,9 +127,12 @@ func printImage(w io.Writer, image *importer.Image) error {
 		[2]string{"Manifest", image.ManifestDigest.String()},
 		[2]string{"Config", image.ConfigDigest.String()},
 		[2]string{"Commit", image.Commit},
+		[2]string{"Base", image.BaseCommit},
+		[2]string{"Signatures", image.VerifyText},
 		[2]string{"Ref", image.ImageRef},
-		[2]string{"Size", size(image.Size) + " in " + count(len(image.Layers), "layer", "layers")},
+		[2]string{"Size", sizeText(image)},
 		[2]string{"Left out", droppedText(image.Filtered)},
+		[2]string{"Update", updateText(image.Update)},
 		[2]string{"Broken", image.Broken},
 	); err != nil {
 		return err
@@ -127,6 +143,29 @@ func printImage(w io.Writer, image *importer.Image) error {
 		rows = append(rows, []string{short(layer.Digest), size(layer.Size), shortChecksum(layer.Commit), oneLine(layer.CreatedBy)})
 	}
 	return table(w, []string{"LAYER", "SIZE", "COMMIT", "CREATED BY"}, rows)
+}
+
+func sizeText(image *importer.Image) string {
+	text := size(image.Size) + " in " + count(len(image.Layers), "layer", "layers")
+	if image.SizeShared > 0 {
+		text += fmt.Sprintf(", %s of it shared with other images", size(image.SizeShared))
+	}
+	return text
+}
+
+// updateText is what is known of an image's next version; "" for none.
+func updateText(update *importer.Update) string {
+	if update == nil || !update.Available {
+		return ""
+	}
+	text := update.ManifestDigest.String()
+	if update.Version != "" {
+		text = update.Version + ", " + text
+	}
+	if !update.Created.IsZero() {
+		text += " of " + date(update.Created)
+	}
+	return text + fmt.Sprintf(", %s to fetch", size(update.BytesToFetch))
 }
 
 // droppedText sums what the path rules left out of the layers: "proc (2), run (1)".

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -75,17 +76,31 @@ func rootCommand() *cobra.Command {
 	root.MarkFlagsMutuallyExclusive("system", "session", "address", "local")
 	root.AddCommand(
 		pullCommand(&s), prepareCommand(&s),
-		imagesCommand(&s), showCommand(&s), historyCommand(&s),
+		imagesCommand(&s), showCommand(&s), historyCommand(&s), diffCommand(&s),
+		removeCommand(&s), gcCommand(&s), verifyCommand(&s),
+		copyCommand(&s), exportCommand(&s), encapsulateCommand(&s), unencapsulateCommand(&s),
 		jobsCommand(&s), cancelCommand(&s), monitorCommand(&s),
 	)
 	return root
 }
 
-// exactly is cobra.ExactArgs with an error that says what to do.
-func exactly(n int) cobra.PositionalArgs {
+// exactly, atLeast and between are cobra's checks of the number of arguments
+// with errors that say what to do.
+
+func exactly(n int) cobra.PositionalArgs { return checkArguments(n, n, arguments(n)) }
+
+func atLeast(n int) cobra.PositionalArgs {
+	return checkArguments(n, math.MaxInt, "at least "+arguments(n))
+}
+
+func between(low, high int) cobra.PositionalArgs {
+	return checkArguments(low, high, fmt.Sprintf("%d to %s", low, arguments(high)))
+}
+
+func checkArguments(low, high int, wanted string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return fmt.Errorf("%s takes %s, not %d; see ostree-importctl %s --help", cmd.Name(), arguments(n), len(args), cmd.Name())
+		if len(args) < low || len(args) > high {
+			return fmt.Errorf("%s takes %s, not %d; see ostree-importctl %s --help", cmd.Name(), wanted, len(args), cmd.Name())
 		}
 		return nil
 	}

@@ -104,6 +104,53 @@ merging the layers
 	}
 }
 
+func TestLinesOfSteps(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(0, 0)
+	l := &lines{w: &out, now: func() time.Time { return now }}
+	for _, step := range []struct {
+		after time.Duration
+		importer.Progress
+	}{
+		{0, importer.Progress{Stage: importer.StageCheck}},
+		{time.Second, importer.Progress{Stage: importer.StageCheck, Steps: 5}},
+		{5 * time.Second, importer.Progress{Stage: importer.StageCheck, Steps: 10}},
+		{5 * time.Second, importer.Progress{Stage: importer.StageCheck, Steps: 20, StepsTotal: 40}},
+		{time.Minute, importer.Progress{Stage: importer.StageCheck, Steps: 20, StepsTotal: 40}},
+		{0, importer.Progress{Stage: importer.StageRepair}},
+		{0, importer.Progress{Stage: importer.StageFetch, LayersTotal: 1, BytesTotal: 1000, Steps: 20, StepsTotal: 40}},
+		{0, importer.Progress{Stage: importer.StageEncapsulate, LayersTotal: 2}},
+		{0, importer.Progress{Stage: importer.StageEncapsulate, LayersTotal: 2, LayersDone: 1}},
+	} {
+		now = now.Add(step.after)
+		l.update(step.Progress)
+	}
+	want := `checking objects
+checking objects: 10
+checking objects: 20 of 40
+repairing
+fetching: 0 of 1 layer, 0 B of 1.0 KB
+making the layers: 0 of 2
+making the layers: 1 of 2
+`
+	if out.String() != want {
+		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+// TestStagesHaveTexts: a stage that the display doesn't know would read "waiting".
+func TestStagesHaveTexts(t *testing.T) {
+	for _, stage := range []importer.Stage{
+		importer.StageOpen, importer.StageManifest, importer.StageConfig, importer.StagePlan, importer.StageFetch, importer.StageMerge,
+		importer.StageLand, importer.StageSignature, importer.StageCollect, importer.StageCopy, importer.StageCheck, importer.StageRepair,
+		importer.StageEncapsulate, importer.StageExport, importer.StagePush,
+	} {
+		if text := stageText(stage); text == stageText("") {
+			t.Errorf("%s reads %q", stage, text)
+		}
+	}
+}
+
 func TestBarsEndWithAnImportThatFails(t *testing.T) {
 	var out bytes.Buffer
 	b := newBars(&out)
@@ -113,4 +160,44 @@ func TestBarsEndWithAnImportThatFails(t *testing.T) {
 	}})
 	b.update(importer.Progress{Stage: importer.StageFetch, BytesTotal: 100, Bytes: 60, Running: []importer.LayerProgress{{Index: 2, Size: 40}}})
 	b.close() // returns, although neither bar is complete
+}
+
+func TestBarsOfStepsAndBytes(t *testing.T) {
+	var out bytes.Buffer
+	b := newBars(&out)
+	for _, p := range []importer.Progress{
+		{Stage: importer.StageCheck},
+		{Stage: importer.StageCheck, Steps: 1, StepsTotal: 2},
+		{Stage: importer.StageCheck, Steps: 2, StepsTotal: 2},
+		{Stage: importer.StageCheck, Steps: 3, StepsTotal: 9},
+		{Stage: importer.StageFetch, Bytes: 10, BytesTotal: 100},
+		{Stage: importer.StageCheck, Steps: 9, StepsTotal: 9},
+	} {
+		b.update(p)
+		if want := p.StepsTotal > 0; b.total != nil && b.steps != want {
+			t.Errorf("%+v: the total counts steps: %t", p, b.steps)
+		}
+	}
+	b.close()
+}
+
+func TestTextsOfAnImage(t *testing.T) {
+	created := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
+	for _, test := range []struct{ name, got, want string }{
+		{"never looked for an update", updateText(nil), ""},
+		{"no update", updateText(&importer.Update{ManifestDigest: "sha256:1"}), ""},
+		{
+			"update", updateText(&importer.Update{Available: true, ManifestDigest: "sha256:1", Version: "2", Created: created, BytesToFetch: 5000}),
+			"2, sha256:1 of 2024-05-06T07:08:09Z, 5.0 KB to fetch",
+		},
+		{"bare update", updateText(&importer.Update{Available: true, ManifestDigest: "sha256:1"}), "sha256:1, 0 B to fetch"},
+		{"size", sizeText(&importer.Image{Size: 5, Layers: make([]importer.ImageLayer, 1)}), "5 B in 1 layer"},
+		{"shared size", sizeText(&importer.Image{Size: 5, SizeShared: 2}), "5 B in 0 layers, 2 B of it shared with other images"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.got != test.want {
+				t.Errorf("%q, want %q", test.got, test.want)
+			}
+		})
+	}
 }

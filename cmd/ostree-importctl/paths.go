@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
@@ -26,16 +27,66 @@ func absoluteImage(text string) (string, error) {
 	if err != nil {
 		return "", usageError{fmt.Errorf("%q: %w", text, err)}
 	}
-	switch ref.Image.Transport {
-	case reference.TransportOCI, reference.TransportOCIArchive, reference.TransportDockerArchive, reference.TransportDir:
-	default:
-		return text, nil
-	}
-	if filepath.IsAbs(ref.Image.Name) {
-		return text, nil
-	}
-	if ref.Image.Name, err = filepath.Abs(ref.Image.Name); err != nil {
-		return "", err
+	moved, err := makeAbsolute(&ref.Image)
+	if err != nil || !moved {
+		return text, err
 	}
 	return ref.String(), nil
+}
+
+// makeAbsolute makes the path of an image absolute; moved is false for one
+// that is no relative path.
+func makeAbsolute(image *reference.Image) (moved bool, err error) {
+	switch image.Transport {
+	case reference.TransportOCI, reference.TransportOCIArchive, reference.TransportDockerArchive, reference.TransportDir:
+	default:
+		return false, nil
+	}
+	if filepath.IsAbs(image.Name) {
+		return false, nil
+	}
+	image.Name, err = filepath.Abs(image.Name)
+	return err == nil, err
+}
+
+// storedImage is absoluteImage for the name of a stored image, which can be
+// one that only a list shows.
+func storedImage(text string) string {
+	name, err := absoluteImage(text)
+	if err != nil || name == text {
+		return text
+	}
+	// It was made absolute; lists show it without a signature policy.
+	if ref, err := reference.Parse(name); err == nil {
+		return ref.Image.String()
+	}
+	return name
+}
+
+// rootDestinations are the kinds of destinations that are files with a root
+// file system.
+var rootDestinations = []string{"tar:", "squashfs:", "erofs:"}
+
+// absoluteDestination makes the path in a destination absolute.
+func absoluteDestination(text string) (string, error) {
+	for _, kind := range rootDestinations {
+		path, is := strings.CutPrefix(text, kind)
+		if !is {
+			continue
+		}
+		if path == "" {
+			return "", usageError{fmt.Errorf("%q: a file has to follow", text)}
+		}
+		path, err := absolute(path)
+		return kind + path, err
+	}
+	image, err := reference.ParseImage(text)
+	if err != nil {
+		return "", usageError{fmt.Errorf("%q: %w", text, err)}
+	}
+	moved, err := makeAbsolute(&image)
+	if err != nil || !moved {
+		return text, err
+	}
+	return image.String(), nil
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ostree-importd/ostree-importd/daemon"
+	"github.com/ostree-importd/ostree-importd/dbus"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
@@ -22,26 +25,42 @@ func prepareCommand(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.with(cmd.Context(), func(b backend) error {
-				plan, err := b.Prepare(cmd.Context(), request)
-				if err != nil {
-					return err
-				}
-				if s.json {
-					err = printJSON(cmd.OutOrStdout(), plan)
-				} else {
-					err = printPlan(cmd.OutOrStdout(), plan)
-				}
-				if err == nil && check && plan.AlreadyPresent {
-					return errNothingNew
-				}
+			plan, err := plan(cmd.Context(), s, request)
+			if err != nil {
 				return err
-			})
+			}
+			if s.json {
+				err = printJSON(cmd.OutOrStdout(), plan)
+			} else {
+				err = printPlan(cmd.OutOrStdout(), plan)
+			}
+			if err == nil && check && plan.AlreadyPresent {
+				return errNothingNew
+			}
+			return err
 		},
 	}
 	options.register(cmd.Flags())
 	cmd.Flags().BoolVar(&check, "check", false, "exit with 77 when a pull would change nothing")
 	return cmd
+}
+
+// plan says what an import would do.
+func plan(ctx context.Context, s *settings, request importer.Request) (*importer.Plan, error) {
+	return ask(ctx, s,
+		func(imp *importer.Importer) (*importer.Plan, error) {
+			prepared, err := imp.Prepare(ctx, request)
+			if err != nil {
+				return nil, err
+			}
+			defer prepared.Close()
+			plan := prepared.Plan()
+			return &plan, nil
+		},
+		func(client *dbus.Client) (*importer.Plan, error) {
+			prepared, err := client.Prepare(ctx, request, daemon.JobOptions{})
+			return &prepared.Plan, err
+		})
 }
 
 func printPlan(w io.Writer, plan *importer.Plan) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -22,34 +23,37 @@ const (
 	// MetaImplied (as) names the directories that the archive doesn't list, by their paths in the commit without a leading slash, ""
 	// for the root, sorted; absent for none.
 	MetaImplied  = "ostree-importd.implied-dirs"
-	MetaImporter = "ostree.importer.version" // s: Importer
+	MetaPolicy   = "ostree-importd.selinux-policy" // s: Labels.ID of the labels; absent for none
+	MetaImporter = "ostree.importer.version"       // s: Importer
 
 	// Importer is the value of MetaImporter. It changes when the same layer and rules give another commit.
 	Importer = "ostree-importd 1"
 )
 
-// writeCommit applies the rules to a tree whose contents are written, and writes its directories and the commit. The tree is used up.
-func writeCommit(ctx context.Context, st *ostreerepo.Staging, t *tree, rules Rules, diffID digest.Digest, filtered map[string]uint32) (objects.Checksum, error) {
-	kept := func(path []string) bool {
-		_, out := rules.filterKey(path)
-		return !out
-	}
-	if err := t.settleLinks(ctx, kept); err != nil {
-		return objects.Checksum{}, err
-	}
-	root, err := t.place(rules)
+// writeCommit applies the rules to a tree whose contents are written and whose hard links are settled, and writes its directories and
+// the commit. The tree is used up.
+func writeCommit(ctx context.Context, st *ostreerepo.Staging, t *tree, opts Options, diffID digest.Digest, filtered map[string]uint32) (objects.Checksum, error) {
+	root, err := t.place(opts.Rules)
 	if err != nil {
 		return objects.Checksum{}, err
 	}
-	w := &treeWriter{st: st}
+	w := &treeWriter{st: st, labels: opts.Labels, relabeled: make(map[relabeling]objects.Checksum)}
 	dir, err := w.write(ctx, root, "")
 	if err != nil {
 		return objects.Checksum{}, fmt.Errorf("writing the layer's directories: %w", err)
 	}
+	if opts.Labels != nil {
+		if err := opts.Labels.Err(); err != nil {
+			return objects.Checksum{}, err
+		}
+	}
 	metadata := objects.Dict{
 		MetaDiffID:   objects.String(diffID.String()),
-		MetaRules:    objects.String(rules.String()),
+		MetaRules:    objects.String(opts.Rules.String()),
 		MetaImporter: objects.String(Importer),
+	}
+	if opts.Labels != nil {
+		metadata[MetaPolicy] = objects.String(opts.Labels.ID())
 	}
 	if len(filtered) > 0 {
 		metadata[MetaFiltered] = objects.Counts(filtered)
@@ -89,7 +93,7 @@ func (t *tree) place(rules Rules) (*node, error) {
 	}
 	for _, name := range moved {
 		if err := root.move(rules.place(name), t.root.children[name]); err != nil {
-			return nil, entryError(name, err)
+			return nil, blob.NewEntryError(name, err)
 		}
 	}
 	return &root, nil
@@ -129,8 +133,10 @@ func (dir *node) overlay(name string, n *node) {
 
 // treeWriter writes directories and collects the paths of those that are implied.
 type treeWriter struct {
-	st      *ostreerepo.Staging
-	implied []string
+	st        *ostreerepo.Staging
+	labels    Labels // nil for none
+	relabeled map[relabeling]objects.Checksum
+	implied   []string
 }
 
 // write writes the directory at path and all below it, and gives its checksums.
@@ -154,14 +160,20 @@ func (w *treeWriter) write(ctx context.Context, dir *node, path string) (objects
 			below.Name = name
 			tree.Dirs = append(tree.Dirs, below)
 		default:
-			tree.Files = append(tree.Files, objects.TreeFile{Name: name, Checksum: child.content.checksum})
+			sum, err := w.file(child, name, path)
+			if err != nil {
+				return objects.TreeDir{}, err
+			}
+			tree.Files = append(tree.Files, objects.TreeFile{Name: name, Checksum: sum})
 		}
 	}
 	treeSum, err := w.st.WriteDirTree(tree)
 	if err != nil {
 		return objects.TreeDir{}, err
 	}
-	metaSum, err := w.st.WriteDirMeta(objects.DirMeta{UID: dir.owner.uid, GID: dir.owner.gid, Mode: syscall.S_IFDIR | dir.mode, Xattrs: dir.xattrs})
+	mode := syscall.S_IFDIR | dir.mode
+	xattrs := labeled(w.labels, "/"+path, mode, dir.xattrs)
+	metaSum, err := w.st.WriteDirMeta(objects.DirMeta{UID: dir.owner.uid, GID: dir.owner.gid, Mode: mode, Xattrs: xattrs})
 	if err != nil {
 		return objects.TreeDir{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -17,7 +18,7 @@ func wellBehaved(t *testing.T) []byte {
 		dir("./", mode(0o711), owned(1, 1)), dir("./usr/", owned(2, 3)), file("./usr/empty", ""), file("./usr/a", "content", mode(0o6755), owned(4, 5)),
 		file("./usr/capable", "x", xattr("security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")),
 		symlink("./usr/l", "../etc/x", owned(6, 7)), link("./usr/h", "./usr/a"), link("./usr/lh", "./usr/l"), dir("./usr/sticky", mode(0o1777), xattr("user.d", "v")),
-		file("./usr/sticky/é", "second", mode(0o200)), dir("./opt"), dir("./opt/deep"), dir("./opt/deep/er"), file("./opt/deep/er/f", string(make([]byte, smallFile+5))),
+		file("./usr/sticky/é", "second", mode(0o200)), dir("./opt"), dir("./opt/deep"), dir("./opt/deep/er"), file("./opt/deep/er/f", string(make([]byte, blob.SmallFile+5))),
 		file("./.wh.gone", ""), file("./opt/.wh..wh..opq", ""),
 	)
 }
@@ -110,6 +111,7 @@ func TestCommitMetadata(t *testing.T) {
 func TestRulesString(t *testing.T) {
 	for rules, want := range map[Rules]string{
 		{}: "1", {FactoryVar: true}: "1 factory-var", {OnlyUsr: true}: "1 only-usr", {FactoryVar: true, OnlyUsr: true}: "1 factory-var only-usr",
+		{SysrootLinks: true}: "1 sysroot-links", {OnlyUsr: true, SysrootLinks: true}: "1 only-usr sysroot-links",
 	} {
 		if got := rules.String(); got != want {
 			t.Errorf("%+v = %q, want %q", rules, got, want)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -102,11 +103,11 @@ func xattrs(records map[string]string, symlink bool) (objects.Xattrs, error) {
 		}
 		decodedName, err := url.PathUnescape(name)
 		if err != nil {
-			return nil, fmt.Errorf("the extended attribute %s: %w", quote(name), err)
+			return nil, fmt.Errorf("the extended attribute %s: %w", blob.Quote(name), err)
 		}
 		decoded, err := base64.StdEncoding.WithPadding(base64.NoPadding).DecodeString(strings.TrimRight(value, "="))
 		if err != nil {
-			return nil, fmt.Errorf("the extended attribute %s: %w", quote(name), err)
+			return nil, fmt.Errorf("the extended attribute %s: %w", blob.Quote(name), err)
 		}
 		values[decodedName] = string(decoded)
 	}
@@ -131,7 +132,7 @@ func xattrs(records map[string]string, symlink bool) (objects.Xattrs, error) {
 func keepXattr(name string, symlink bool) bool {
 	namespace, _, _ := strings.Cut(name, ".")
 	switch {
-	case name == "security.selinux" || name == "user.ostreemeta":
+	case name == selinuxXattr || name == "user.ostreemeta":
 		return false
 	case name == "system.posix_acl_access" || name == "system.posix_acl_default":
 		return !symlink
@@ -144,9 +145,9 @@ func keepXattr(name string, symlink bool) bool {
 func checkXattr(name, value string) error {
 	switch {
 	case len(name) > 255 || strings.ContainsRune(name, 0) || strings.HasSuffix(name, ".") || !strings.Contains(name, "."):
-		return fmt.Errorf("%s is no name of an extended attribute", quote(name))
+		return fmt.Errorf("%s is no name of an extended attribute", blob.Quote(name))
 	case len(value) > maxXattrValue:
-		return fmt.Errorf("the extended attribute %s has %d bytes, more than %d", quote(name), len(value), maxXattrValue)
+		return fmt.Errorf("the extended attribute %s has %d bytes, more than %d", blob.Quote(name), len(value), maxXattrValue)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -34,30 +35,19 @@ func (r *reader) readAll(archive io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return archiveError(err)
+			return blob.ArchiveError(err)
 		}
 		if r.count++; r.count > maxEntries {
-			return entryError(header.Name, fmt.Errorf("the layer has more than %d entries", maxEntries))
+			return blob.NewEntryError(header.Name, fmt.Errorf("the layer has more than %d entries", maxEntries))
 		}
 		if err := r.add(header, source); err != nil {
 			return err
 		}
 		r.tree.kept += len(header.Name) + len(header.Linkname)
 		if r.tree.kept > maxKept {
-			return entryError(header.Name, fmt.Errorf("the layer's names, attributes and missing directories take more than %d MiB", maxKept>>20))
+			return blob.NewEntryError(header.Name, fmt.Errorf("the layer's names, attributes and missing directories take more than %d MiB", maxKept>>20))
 		}
 	}
-}
-
-// archiveError tells what is wrong with an archive from what is wrong with its source.
-func archiveError(err error) error {
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%w: the archive is cut", ErrTruncated)
-	case errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong):
-		return fmt.Errorf("%w: %w", ErrArchive, err)
-	}
-	return err
 }
 
 // add adds one entry.
@@ -67,21 +57,25 @@ func (r *reader) add(h *tar.Header, source io.Reader) error {
 	}
 	path, err := r.path(h.Name)
 	if err != nil {
-		return entryError(h.Name, err)
+		return blob.NewEntryError(h.Name, err)
 	}
 	o, err := ownerOf(h)
 	if err != nil {
-		return entryError(h.Name, err)
+		return blob.NewEntryError(h.Name, err)
 	}
 	if len(path) == 0 {
 		if h.Typeflag != tar.TypeDir {
-			return entryError(h.Name, errors.New("the image's root must be a directory"))
+			return blob.NewEntryError(h.Name, errors.New("the image's root must be a directory"))
 		}
+	} else if r.holdsBack(h, path) {
+		return r.hold(h, path, o, source)
 	} else if key, filtered := r.opts.Rules.filterKey(path); filtered {
 		r.filter(key)
 		if isSpecial(h.Typeflag) || isMarker(path[len(path)-1]) {
 			return nil
 		}
+	} else if r.isScaffold(h, path) {
+		return nil
 	} else {
 		if isSpecial(h.Typeflag) && r.opts.DropSpecialFiles {
 			r.filter(FilteredSpecial)
@@ -122,7 +116,7 @@ func (r *reader) addMarker(h *tar.Header, path []string, o owner) error {
 		return nil
 	}
 	if r.marker == nil {
-		marker, err := r.files.file(h.Name, objects.FileHeader{Mode: syscall.S_IFREG | 0o644}, 0, strings.NewReader(""))
+		marker, err := r.files.file(h.Name, unlabeled, objects.FileHeader{Mode: syscall.S_IFREG | 0o644}, 0, strings.NewReader(""))
 		if err != nil {
 			return err
 		}
@@ -134,41 +128,58 @@ func (r *reader) addMarker(h *tar.Header, path []string, o owner) error {
 
 // addFile adds an entry that stands for itself. One that the path rules leave out is added too, because a hard link may share it.
 func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader) error {
-	if h.Typeflag == tar.TypeLink {
+	switch h.Typeflag {
+	case tar.TypeLink:
 		target, err := r.path(h.Linkname)
 		if err != nil {
-			return entryError(h.Name, fmt.Errorf("a hard link to %s: %w", quote(h.Linkname), err))
+			return blob.NewEntryError(h.Name, fmt.Errorf("a hard link to %s: %w", blob.Quote(h.Linkname), err))
 		}
-		return r.tree.putLink(path, o, target, h.Name, h.Linkname)
-	}
-	attributes, err := xattrs(h.PAXRecords, h.Typeflag == tar.TypeSymlink)
-	if err != nil {
-		return entryError(h.Name, err)
-	}
-	mode := uint32(h.Mode & permissions)
-	header := objects.FileHeader{UID: o.uid, GID: o.gid, Xattrs: attributes}
-	var written *content
-	switch h.Typeflag {
+		return r.tree.putLink(o, &pendingLink{
+			entry: h.Name, targetName: h.Linkname, path: path, target: target, droppable: r.isDroppable(h, path, target),
+		})
 	case tar.TypeDir:
-		r.tree.putDir(path, o, mode, attributes)
-		return nil
-	case tar.TypeSymlink:
-		if err := checkTarget(h.Linkname); err != nil {
-			return entryError(h.Name, err)
+		attributes, err := xattrs(h.PAXRecords, false)
+		if err != nil {
+			return blob.NewEntryError(h.Name, err)
 		}
-		header.Mode, header.Target = syscall.S_IFLNK|0o777, h.Linkname
-		written, err = r.files.symlink(h.Name, header)
-	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		header.Mode = syscall.S_IFREG | mode
-		written, err = r.files.file(h.Name, header, h.Size, source)
-	default:
-		return entryError(h.Name, unsupported(h.Typeflag))
+		r.tree.putDir(path, o, uint32(h.Mode&permissions), attributes)
+		return nil
 	}
+	written, err := r.write(h, r.labelPath(path), o, source)
 	if err != nil {
-		return archiveError(err)
+		return err
 	}
 	r.tree.put(path, &node{owner: o, content: written})
 	return nil
+}
+
+// write writes a file or symbolic link that has its place in the commit.
+func (r *reader) write(h *tar.Header, place string, o owner, source io.Reader) (written *content, err error) {
+	header := objects.FileHeader{UID: o.uid, GID: o.gid}
+	if header.Xattrs, err = xattrs(h.PAXRecords, h.Typeflag == tar.TypeSymlink); err != nil {
+		return nil, blob.NewEntryError(h.Name, err)
+	}
+	switch {
+	case h.Typeflag == tar.TypeSymlink:
+		if err := checkTarget(h.Linkname); err != nil {
+			return nil, blob.NewEntryError(h.Name, err)
+		}
+		header.Mode, header.Target = syscall.S_IFLNK|0o777, h.Linkname
+		written, err = r.files.symlink(h.Name, place, header)
+	case isRegular(h.Typeflag):
+		header.Mode = syscall.S_IFREG | uint32(h.Mode&permissions)
+		written, err = r.files.file(h.Name, place, header, h.Size, source)
+	default:
+		return nil, blob.NewEntryError(h.Name, unsupported(h.Typeflag))
+	}
+	if err != nil {
+		return nil, blob.ArchiveError(err)
+	}
+	return written, nil
+}
+
+func isRegular(typeflag byte) bool {
+	return typeflag == tar.TypeReg || typeflag == tar.TypeCont || typeflag == tar.TypeGNUSparse
 }
 
 func isSpecial(typeflag byte) bool {

@@ -14,6 +14,11 @@ import "strings"
 type Rules struct {
 	FactoryVar bool // var becomes usr/share/factory/var: libostree before 2024.3 can't deploy a commit with content in var
 	OnlyUsr    bool // other top levels are left out, as on a host whose root directory is not writable; false for plain images
+	// SysrootLinks is for layers of images with an encapsulated commit. Their files are hard links to the objects of a repository in the
+	// image, sysroot/ostree/repo. When a file is changed in a build, an archive can have the new content under the object's name, and
+	// the file as a hard link to that: then it is the link that gets the file, and the object isn't kept. A hard link to an object that
+	// the archive doesn't have is left out, since the file is still what the commit says.
+	SysrootLinks bool
 }
 
 // String is the text that a layer commit records. It stands for all that decides on the paths of a layer commit: another text
@@ -25,6 +30,9 @@ func (r Rules) String() string {
 	}
 	if r.OnlyUsr {
 		text += " only-usr"
+	}
+	if r.SysrootLinks {
+		text += " sysroot-links"
 	}
 	return text
 }
@@ -48,23 +56,54 @@ func (r Rules) filterKey(path []string) (key string, filtered bool) {
 	switch top := strings.TrimPrefix(path[0], whiteoutPrefix); {
 	case isRuntimeTop(path[0]) && len(path) > 1:
 		return path[1], true
-	case r.OnlyUsr && top != "usr" && top != "etc" && top != "var" && !isRuntimeTop(top) && path[0] != opaqueMarker:
+	case !isRuntimeTop(top) && !r.Holds(top) && path[0] != opaqueMarker:
 		return path[0], true
 	}
 	return "", false
 }
 
-// place is where a top-level entry of the image belongs.
-func (r Rules) place(name string) []string {
-	switch strings.TrimPrefix(name, whiteoutPrefix) {
-	case "etc":
-		return []string{"usr", name}
-	case "var":
-		if r.FactoryVar {
-			return []string{"usr", "share", "factory", name}
+// Place gives the path in a commit of a top-level directory of the image, without a leading slash.
+func (r Rules) Place(top string) string {
+	switch {
+	case top == "etc":
+		return "usr/etc"
+	case top == "var" && r.FactoryVar:
+		return "usr/share/factory/var"
+	}
+	return top
+}
+
+// Moved gives the top-level directories whose Place is not their name, with their Place.
+func (r Rules) Moved() map[string]string {
+	moved := make(map[string]string)
+	for _, top := range []string{"etc", "var"} {
+		if place := r.Place(top); place != top {
+			moved[top] = place
 		}
 	}
-	return []string{name}
+	return moved
+}
+
+// Holds reports whether a commit holds what the image has below a top-level directory.
+func (r Rules) Holds(top string) bool {
+	switch top {
+	case "usr", "etc", "var":
+		return true
+	}
+	return !r.OnlyUsr && !isRuntimeTop(top)
+}
+
+// place is where a top-level entry of the image belongs.
+func (r Rules) place(name string) []string {
+	place := r.Place(strings.TrimPrefix(name, whiteoutPrefix))
+	dir := strings.Split(place, "/")
+	dir[len(dir)-1] = name // which may be that of a whiteout
+	return dir
+}
+
+// inCommit gives the absolute path in a commit of an entry of the image that is not left out.
+func (r Rules) inCommit(path []string) string {
+	return "/" + strings.Join(r.place(path[0]), "/") + strings.TrimSuffix("/"+strings.Join(path[1:], "/"), "/")
 }
 
 // isRuntimeTop reports whether a top-level directory gets its content when the system runs.

@@ -17,13 +17,14 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
 // sample is an archive with files of many sizes and content that compresses somewhat, on both sides of what is a small file.
 func sample(t testing.TB) []byte {
-	return archiveOf(t, 0, 1, 511, 512, 513, 70_000, smallFile, smallFile+1)
+	return archiveOf(t, 0, 1, 511, 512, 513, 70_000, blob.SmallFile, blob.SmallFile+1)
 }
 
 // smallSample is an archive that takes little time.
@@ -216,7 +217,7 @@ func badStreams(t *testing.T) []badStream {
 	blob = zstded(t, cut)
 	add("archive ends between entries", blob, layerOf(blob, data), ErrDiffID)
 	add("negative size", nil, Layer{Descriptor: layerOf(data, data).Descriptor, DiffID: other}, ErrSize)
-	tests[len(tests)-1].layer.Descriptor.Size = -1
+	tests[len(tests)-1].layer.Descriptor.Size = -2
 	return tests
 }
 
@@ -278,7 +279,7 @@ func checkGoroutines(t *testing.T) {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-		if strings.Contains(stack, "layertar.(*readahead)") || strings.Contains(stack, "layertar.(*writers)") || strings.Contains(stack, "layertar.openStream") {
+		if strings.Contains(stack, "blob.(*readahead)") || strings.Contains(stack, "blob.(*Writers)") || strings.Contains(stack, "blob.openStream") {
 			t.Errorf("left running: %s", stack)
 		}
 	}
@@ -365,7 +366,7 @@ func TestWriteErrors(t *testing.T) {
 	}{
 		"small":     {[]entry{dir("./"), dir("usr"), file("usr/small", "x")}, `writing "usr/small": `},
 		"symlink":   {[]entry{dir("./"), dir("usr"), symlink("usr/link", "x")}, `writing "usr/link": `},
-		"large":     {[]entry{dir("./"), dir("usr"), file("usr/large", strings.Repeat("x", smallFile+1))}, `writing "usr/large": `},
+		"large":     {[]entry{dir("./"), dir("usr"), file("usr/large", strings.Repeat("x", blob.SmallFile+1))}, `writing "usr/large": `},
 		"directory": {[]entry{dir("./")}, "writing the layer's directories: "},
 	}
 	for name, tt := range tests {

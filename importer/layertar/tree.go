@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -27,6 +28,7 @@ type node struct {
 	listed   bool             // of a directory: the archive has an entry for it
 	content  *content
 	link     *pendingLink
+	shared   bool // the content was written for another path
 }
 
 func (n *node) isDir() bool { return n.children != nil }
@@ -39,6 +41,7 @@ func newDir(o owner) *node {
 type pendingLink struct {
 	entry, targetName string
 	path, target      []string
+	droppable         bool // without its target it is left out
 }
 
 // tree is a layer as the image has it, before path rules. Paths are lists of components.
@@ -46,10 +49,18 @@ type tree struct {
 	root      *node
 	rootOwned bool // the root has its owner
 	pending   []*node
-	kept      int // bytes, roughly, that names, links and attributes take
+	held      map[string]*heldFile // files that aren't in the layer except through hard links, by path
+	kept      int                  // bytes, roughly, that names, links and attributes take
 }
 
-func newTree() *tree { return &tree{root: newDir(owner{})} }
+// heldFile is a file that is held back for the hard links to it.
+type heldFile struct {
+	content  *content
+	modified bool // after the commit was encapsulated
+	used     bool
+}
+
+func newTree() *tree { return &tree{root: newDir(owner{}), held: make(map[string]*heldFile)} }
 
 // at is the node at a path that leads through directories only, or nil.
 func (t *tree) at(path []string) *node {
@@ -193,43 +204,72 @@ func (t *tree) putDir(path []string, o owner, mode uint32, xattrs objects.Xattrs
 	}
 }
 
-// putLink adds a hard link to target: to what is there now, or to what will be there at the end.
-func (t *tree) putLink(path []string, o owner, target []string, entry, targetName string) error {
-	n := &node{owner: o}
-	switch existing := t.at(target); {
+// hold keeps a file for the hard links to it.
+func (t *tree) hold(path []string, f *heldFile) { t.held[strings.Join(path, "/")] = f }
+
+// takeHeld gives the content that is held back at a path, or nil.
+func (t *tree) takeHeld(path []string) *content {
+	if len(t.held) == 0 {
+		return nil
+	}
+	held := t.held[strings.Join(path, "/")]
+	if held == nil {
+		return nil
+	}
+	held.used = true
+	return held.content
+}
+
+// putLink adds a hard link: to what is at its target now, or to what will be there at the end.
+func (t *tree) putLink(o owner, link *pendingLink) error {
+	n := &node{owner: o, shared: true}
+	existing := t.at(link.target)
+	switch held := t.takeHeld(link.target); {
+	case held != nil:
+		n.content = held
 	case existing == nil || existing.link != nil:
-		n.link = &pendingLink{entry: entry, targetName: targetName, path: path, target: target}
+		n.link = link
 		t.pending = append(t.pending, n)
-		t.kept += componentSize * (len(path) + len(target))
+		t.kept += componentSize * (len(link.path) + len(link.target))
 	case existing.isDir():
-		return entryError(entry, fmt.Errorf("a hard link to the directory %s", quote(targetName)))
+		return blob.NewEntryError(link.entry, fmt.Errorf("a hard link to the directory %s", blob.Quote(link.targetName)))
 	default:
 		n.content = existing.content
 	}
-	t.put(path, n)
+	t.put(link.path, n)
 	return nil
 }
 
-// settleLinks gives the hard links that still wait for their target its content. needed says which of them matter.
-func (t *tree) settleLinks(ctx context.Context, needed func(path []string) bool) error {
+// errNoTarget is that of a hard link that leads nowhere.
+var errNoTarget = errors.New("which is not in this layer")
+
+// settleLinks gives the hard links that still wait for their target its content, and takes those out that may be left out. needed says
+// which of them matter.
+func (t *tree) settleLinks(ctx context.Context, needed func(path []string) bool) (dropped int, err error) {
 	for _, n := range t.pending {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return dropped, context.Cause(ctx)
 		}
 		if n.link == nil || !needed(n.link.path) || t.at(n.link.path) != n {
 			continue
 		}
-		if err := t.settle(n); err != nil {
-			return entryError(n.link.entry, fmt.Errorf("a hard link to %s, %w", quote(n.link.targetName), err))
+		switch err := t.settle(n); {
+		case err == errNoTarget && n.link.droppable:
+			path := n.link.path
+			delete(t.at(path[:len(path)-1]).children, path[len(path)-1])
+			dropped++
+		case err != nil:
+			return dropped, blob.NewEntryError(n.link.entry, fmt.Errorf("a hard link to %s, %w", blob.Quote(n.link.targetName), err))
 		}
 	}
-	return nil
+	return dropped, nil
 }
 
 // settle follows a chain of links to its end and settles all of it, so that each link is followed once.
 func (t *tree) settle(n *node) error {
 	var chain []*node
-	for n.link != nil {
+	var found *content
+	for found == nil {
 		chain = append(chain, n)
 		if len(chain) > len(t.pending) {
 			return errors.New("which is a hard link that leads back to it")
@@ -238,15 +278,19 @@ func (t *tree) settle(n *node) error {
 		if err != nil {
 			return fmt.Errorf("where %w", err)
 		}
-		if n = t.at(target); n == nil {
-			return errors.New("which is not in this layer")
+		if found = t.takeHeld(target); found != nil {
+			break
 		}
-	}
-	if n.isDir() {
-		return errors.New("which is a directory")
+		if n = t.at(target); n == nil {
+			return errNoTarget
+		}
+		if n.isDir() {
+			return errors.New("which is a directory")
+		}
+		found = n.content
 	}
 	for _, link := range chain {
-		link.content, link.link = n.content, nil
+		link.content, link.link = found, nil
 	}
 	return nil
 }

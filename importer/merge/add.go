@@ -27,13 +27,24 @@ func (l *layer) add(target *dir, tree objects.Checksum, path, at string) error {
 	if err := l.load(target); err != nil {
 		return err
 	}
+	misplaced := l.misplaced(path, at)
 	if !marked && target.empty() {
+		if misplaced {
+			if tree, err = l.relabel(tree, at); err != nil {
+				return err
+			}
+		}
 		target.adopt(tree)
 		return nil
 	}
 	t, err := l.read(tree)
 	if err != nil {
 		return err
+	}
+	if misplaced {
+		if t.Files, err = l.relabelFiles(t.Files, at); err != nil {
+			return err
+		}
 	}
 	for _, f := range t.Files {
 		if isMarker(f.Name) {
@@ -85,12 +96,19 @@ func (l *layer) addDir(target *dir, d objects.TreeDir, path, at string) error {
 			return nil
 		}
 	}
+	meta := d.Meta
+	if l.misplaced(path, at) {
+		var err error
+		if meta, err = l.label(meta, at); err != nil {
+			return err
+		}
+	}
 	c := target.dirs[d.Name]
 	if c == nil {
-		c = newDir(d.Meta)
+		c = newDir(meta)
 		target.putDir(d.Name, c)
 	} else if !implied || c.bare {
-		c.describe(d.Meta)
+		c.describe(meta)
 	}
 	return l.add(c, d.Tree, path, at)
 }

@@ -48,17 +48,28 @@ func BenchmarkMerge(b *testing.B) {
 			for b.Loop() {
 				st, err := r.repo.NewStaging()
 				r.must(err)
-				_, err = Merge(context.Background(), st, nil, layers[:count], Options{Rules: layertar.Rules{}, Repo: r.repo})
+				_, err = Merge(context.Background(), st, nil, layers[:count], Options{Rules: layertar.Rules{}})
 				r.must(err)
 				r.must(st.Close())
 			}
 		})
 	}
+	b.Run("base", func(b *testing.B) {
+		base, err := r.repo.Commit(layers[0])
+		r.must(err)
+		for b.Loop() {
+			st, err := r.repo.NewStaging()
+			r.must(err)
+			_, err = Merge(context.Background(), st, &base, layers[1:2], Options{})
+			r.must(err)
+			r.must(st.Close())
+		}
+	})
 	b.Run("layers=60/landed", func(b *testing.B) {
 		for n := 0; b.Loop(); n++ {
 			st, err := r.repo.NewStaging()
 			r.must(err)
-			tree, err := Merge(context.Background(), st, nil, layers, Options{Repo: r.repo})
+			tree, err := Merge(context.Background(), st, nil, layers, Options{})
 			r.must(err)
 			commit, err := st.WriteCommit(objects.Commit{Timestamp: uint64(n), Tree: tree.Tree, Meta: tree.Meta})
 			r.must(err)

@@ -6,6 +6,8 @@ type mergeCase struct {
 	name    string
 	rules   layertar.Rules
 	foreign bool // the layers were written by another tool
+	whole   bool // not to be merged in parts: of what the layers say a base doesn't keep all
+	base    []string
 	layers  [][]string
 	want    []string
 }
@@ -287,6 +289,7 @@ var movedCases = []mergeCase{
 	},
 	{
 		name:   "what a whiteout of usr left for etc goes with etc",
+		whole:  true,
 		layers: [][]string{{"d usr 700 5", "f usr/etc/x 1", "f usr/lib/y 1", "f z 1"}, {"f .wh.usr"}, {"f usr/.wh.etc"}},
 		want:   []string{"f z 1"},
 	},

@@ -16,6 +16,13 @@
 //   - An implied directory that meets a symbolic link of a lower layer is the link's target: what is below it lands there, as
 //     it does where a runtime unpacks the archive. Targets are resolved inside the image, and created where they are missing.
 //
+// A base, the tree of a commit that layers are put on, is no layer: all its names are those of files.
+//
+// With a policy every entry of the merged tree has the label that its path has there, provided that base and layers have theirs: what the
+// merge makes itself is labelled, and what a symbolic link takes to another place is labelled anew.
+//
+// Empty files etc/hostname and etc/resolv.conf are left out of the merged tree: see tidy.
+//
 // Layer commits hold /etc as usr/etc and, by rule, /var as usr/share/factory/var. A marker in or on usr was not about
 // them, so it leaves them in place.
 package merge

@@ -17,7 +17,7 @@ func (l *layer) hide(lower *dir, tree objects.Checksum, path, at string) error {
 	}
 	kept := l.paths.keptBelow(at)
 	for _, marker := range markersOf(t) {
-		if err := l.obey(lower, marker, kept); err != nil {
+		if err := l.obey(lower, at, marker, kept); err != nil {
 			return err
 		}
 	}
@@ -50,22 +50,22 @@ func (l *layer) hideBelow(lower *dir, d objects.TreeDir, path, at string) error 
 	return l.hideLinked(linked{tree: d.Tree, path: path, at: at})
 }
 
-// obey removes from d what one marker in it hides.
-func (m *merger) obey(d *dir, marker string, kept kept) error {
+// obey removes from d, which is at a place in the merged tree, what one marker in it hides.
+func (m *merger) obey(d *dir, at, marker string, kept kept) error {
 	if marker == opaqueMarker {
 		if d == m.root {
 			kept = nil // it hides all of the image, /etc too
 		}
-		return m.clear(d, kept)
+		return m.clear(d, at, kept)
 	}
 	if name, ok := hidden(marker); ok {
-		return m.drop(d, name, kept.below(name))
+		return m.drop(d, at, name, kept.below(name))
 	}
 	return nil
 }
 
-// clear removes everything from d except what is kept.
-func (m *merger) clear(d *dir, kept kept) error {
+// clear removes everything from d, which is at a place in the merged tree, except what is kept.
+func (m *merger) clear(d *dir, at string, kept kept) error {
 	for name := range d.files {
 		if !kept.has(name) {
 			d.remove(name)
@@ -75,16 +75,16 @@ func (m *merger) clear(d *dir, kept kept) error {
 		if kept.has(name) {
 			continue
 		}
-		if err := m.drop(d, name, kept.below(name)); err != nil {
+		if err := m.drop(d, at, name, kept.below(name)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// drop removes name from d. When it is a directory that holds something of kept, that much of it stays, in directories that
+// drop removes name from d, which is at a place in the merged tree. When it is a directory that holds something of kept, that much of it stays, in directories that
 // are otherwise as if nobody had described them.
-func (m *merger) drop(d *dir, name string, kept kept) error {
+func (m *merger) drop(d *dir, at, name string, kept kept) error {
 	c := d.dirs[name]
 	if c == nil {
 		d.remove(name)
@@ -98,9 +98,14 @@ func (m *merger) drop(d *dir, name string, kept kept) error {
 		d.remove(name)
 		return nil
 	}
-	c.describe(m.plain)
+	at = join(at, name)
+	meta, err := m.label(m.plain, at)
+	if err != nil {
+		return err
+	}
+	c.describe(meta)
 	c.bare = true
-	return m.clear(c, kept)
+	return m.clear(c, at, kept)
 }
 
 // holds tells whether something of kept exists below d.

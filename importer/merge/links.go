@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -176,22 +174,27 @@ func (m *merger) lookup(d *dir, path string) (entry, error) {
 	return entry{dir: d}, m.load(d)
 }
 
-// ensure gives the directory at a place in the merged tree. Missing ones are made with meta, and a non-directory in the way
-// gives place to one.
+// ensure gives the directory at a place in the merged tree. Missing ones are made with meta, but each with its own label, and a
+// non-directory in the way gives place to one.
 func (m *merger) ensure(at string, meta objects.Checksum) (*dir, error) {
-	d := m.root
+	d, path := m.root, ""
 	for at != "" {
 		if err := m.load(d); err != nil {
 			return nil, err
 		}
 		var name string
 		name, at, _ = strings.Cut(at, "/")
+		path = join(path, name)
 		next := d.dirs[name]
 		if next == nil {
 			if m.made++; m.made > maxMade {
 				return nil, errTooManyMade
 			}
-			next = newDir(meta)
+			labeled, err := m.label(meta, path)
+			if err != nil {
+				return nil, err
+			}
+			next = newDir(labeled)
 			d.putDir(name, next)
 		}
 		d = next
@@ -210,14 +213,11 @@ func (m *merger) readLink(e entry) (target string, isLink bool, err error) {
 	if e.file.IsZero() {
 		return "", false, nil
 	}
-	header, content, err := m.repo.OpenFile(e.file)
+	header, content, err := m.st.OpenFile(e.file)
 	if err != nil {
 		return "", false, err
 	}
-	if content != nil {
-		err = content.Close()
-	}
-	return header.Target, header.Mode&unix.S_IFMT == unix.S_IFLNK, err
+	return header.Target, header.IsSymlink(), content.Close()
 }
 
 var errKept = errors.New("it would replace a directory in which an OSTree commit keeps the image's /etc or /var")

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
+	"github.com/ostree-importd/ostree-importd/importer/selinux"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -14,8 +17,8 @@ import (
 type Options struct {
 	// Rules are the path rules that the layer commits were made with.
 	Rules layertar.Rules
-	// Repo holds the layers' files: the symbolic links that a layer leads through are read from it.
-	Repo *ostreerepo.Repo
+	// Labels is the policy that base and layers are labelled by; nil for none.
+	Labels *selinux.Policy
 }
 
 // Tree is the result of a merge: the checksums of a root dirtree and its dirmeta.
@@ -35,27 +38,34 @@ func (e *LayerError) Error() string { return fmt.Sprintf("layer %d: %v", e.Index
 func (e *LayerError) Unwrap() error { return e.Err }
 
 // Merge overlays the layer commits, lowest first, over the tree of base, or over an empty tree when base is nil. It reads
-// commits and trees through st and writes the directories that it had to make into it. An entry that can't be placed is a
-// *layertar.EntryError; every error that concerns one layer is inside a *LayerError.
+// everything through st and writes the directories that it had to make into it, and files that a symbolic link takes to a place where
+// the policy wants another label. An entry that can't be placed is a *layertar.EntryError; every error that concerns one layer is inside
+// a *LayerError.
+//
+// Nothing in base is a marker, whatever its name.
 //
 // Directories that a layer's commit metadata does not name as implied count as listed, so commits of other tools, which
 // don't record it, are overlaid as if their archive had listed every directory.
 func Merge(ctx context.Context, st *ostreerepo.Staging, base *objects.Commit, layers []objects.Checksum, opts Options) (Tree, error) {
-	m := &merger{ctx: ctx, st: st, repo: opts.Repo, paths: newPaths(opts.Rules), marked: map[objects.Checksum]bool{}}
-	var err error
-	if m.plain, err = st.WriteDirMeta(objects.DirMeta{Mode: 0o040755}); err != nil {
-		return Tree{}, err
+	m := &merger{
+		ctx: ctx, st: st, paths: newPaths(opts.Rules), policy: opts.Labels,
+		labeled: map[labeledMeta]objects.Checksum{}, marked: map[objects.Checksum]bool{},
 	}
-	m.root = newDir(m.plain)
-	if base != nil {
-		m.root = &dir{tree: base.Tree, meta: base.Meta}
+	if err := m.begin(base); err != nil {
+		return Tree{}, err
 	}
 	for i, commit := range layers {
 		if err := m.overlay(commit); err != nil {
 			return Tree{}, &LayerError{Index: i + 1, Err: err}
 		}
 	}
+	if err := m.tidy(); err != nil {
+		return Tree{}, err
+	}
 	if err := m.write(m.root); err != nil {
+		return Tree{}, err
+	}
+	if err := m.policy.Err(); err != nil {
 		return Tree{}, err
 	}
 	return Tree{Tree: m.root.tree, Meta: m.root.meta}, nil
@@ -63,14 +73,30 @@ func Merge(ctx context.Context, st *ostreerepo.Staging, base *objects.Commit, la
 
 // merger is the state of one merge.
 type merger struct {
-	ctx    context.Context // of the one call that this value lives for
-	st     *ostreerepo.Staging
-	repo   *ostreerepo.Repo
-	paths  paths
-	root   *dir
-	plain  objects.Checksum          // dirmeta of a directory that nothing describes: 0755, owned by root
-	made   int                       // directories that ensure has made
-	marked map[objects.Checksum]bool // dirtrees whose answer hasMarker knows
+	ctx     context.Context // of the one call that this value lives for
+	st      *ostreerepo.Staging
+	paths   paths
+	policy  *selinux.Policy
+	root    *dir
+	plain   objects.Checksum                 // dirmeta of a directory that nothing describes: 0755, owned by root, without a label
+	made    int                              // directories that ensure has made
+	labeled map[labeledMeta]objects.Checksum // what label has written
+	marked  map[objects.Checksum]bool        // dirtrees whose answer hasMarker knows
+}
+
+// begin makes the root that the layers are put over.
+func (m *merger) begin(base *objects.Commit) error {
+	var err error
+	if m.plain, err = m.st.WriteDirMeta(objects.DirMeta{Mode: unix.S_IFDIR | 0o755}); err != nil {
+		return err
+	}
+	if base != nil {
+		m.root = &dir{tree: base.Tree, meta: base.Meta}
+		return nil
+	}
+	meta, err := m.label(m.plain, "")
+	m.root = newDir(meta)
+	return err
 }
 
 // overlay puts one layer over the tree so far.

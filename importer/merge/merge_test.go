@@ -15,20 +15,18 @@ import (
 
 func TestMerge(t *testing.T) {
 	r := newTestRepo(t)
-	cases := slices.Concat(mergeCases, linkCases, movedCases)
-	layers, want := make([][]objects.Checksum, len(cases)), make([]objects.Checksum, len(cases))
+	cases := slices.Concat(mergeCases, linkCases, movedCases, baseCases, tidyCases)
+	images, want := make([]image, len(cases)), make([]objects.Checksum, len(cases))
 	r.stage(func(st *ostreerepo.Staging) {
 		for i, c := range cases {
-			for _, lines := range c.layers {
-				layers[i] = append(layers[i], r.writeTree(st, lines, c.foreign))
-			}
+			images[i] = r.writeImage(st, c)
 			want[i] = r.writeTree(st, c.want, true)
 		}
 	})
 	got := make([]objects.Checksum, len(cases))
 	r.stage(func(st *ostreerepo.Staging) {
 		for i, c := range cases {
-			tree, err := Merge(context.Background(), st, nil, layers[i], Options{Rules: c.rules, Repo: r.repo})
+			tree, err := Merge(context.Background(), st, images[i].base, images[i].layers, Options{Rules: c.rules})
 			if err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
@@ -46,21 +44,59 @@ func TestMerge(t *testing.T) {
 	r.must(r.repo.Fsck(context.Background()))
 }
 
-func TestMergeOverBase(t *testing.T) {
+// image is what is merged.
+type image struct {
+	base   *objects.Commit
+	layers []objects.Checksum
+}
+
+// writeImage writes the base and the layers of a case.
+func (r *testRepo) writeImage(st *ostreerepo.Staging, c mergeCase) (img image) {
+	r.Helper()
+	if c.base != nil {
+		base, err := st.Commit(r.writeTree(st, c.base, true))
+		r.must(err)
+		img.base = &base
+	}
+	for _, lines := range c.layers {
+		img.layers = append(img.layers, r.writeTree(st, lines, c.foreign))
+	}
+	return img
+}
+
+// TestMergeInParts wants the merge of some layers, taken as a base, to stand for them.
+func TestMergeInParts(t *testing.T) {
 	r := newTestRepo(t)
-	// A base is a tree, not a layer: names that look like markers are files in it.
-	base, err := r.repo.Commit(r.commit([]string{"d . 711", "f a/.wh.x 1", "f a/y 1"}))
-	r.must(err)
-	layer := r.commit([]string{"f a/.wh.y", "f b/z 2"})
-	want, err := r.repo.Commit(r.commit([]string{"d . 711", "f a/.wh.x 1", "f b/z 2"}))
-	r.must(err)
-	st, err := r.repo.NewStaging()
-	r.must(err)
-	defer func() { r.must(st.Close()) }()
-	got, err := Merge(context.Background(), st, &base, []objects.Checksum{layer}, Options{Repo: r.repo})
-	r.must(err)
-	if got != (Tree{Tree: want.Tree, Meta: want.Meta}) {
-		t.Errorf("merged tree %s %s, want %s %s", got.Tree, got.Meta, want.Tree, want.Meta)
+	type part struct {
+		name      string
+		got, want objects.Checksum
+	}
+	var parts []part
+	r.stage(func(st *ostreerepo.Staging) {
+		merged := func(c mergeCase, img image) objects.Commit {
+			tree, err := Merge(t.Context(), st, img.base, img.layers, Options{Rules: c.rules})
+			r.must(err)
+			return objects.Commit{Tree: tree.Tree, Meta: tree.Meta}
+		}
+		for _, c := range slices.Concat(mergeCases, linkCases, movedCases, baseCases, tidyCases) {
+			if c.whole {
+				continue
+			}
+			img := r.writeImage(st, c)
+			want := r.write(st, merged(c, img))
+			for i := range img.layers {
+				base := merged(c, image{img.base, img.layers[:i+1]})
+				got := r.write(st, merged(c, image{&base, img.layers[i+1:]}))
+				parts = append(parts, part{fmt.Sprintf("%s/%d", c.name, i+1), got, want})
+			}
+		}
+	})
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) {
+			if p.got != p.want {
+				t.Errorf("merged tree:\n%s\nwant:\n%s", r.list(p.got), r.list(p.want))
+			}
+		})
 	}
 }
 
@@ -70,7 +106,7 @@ func (r *testRepo) mergeError(layers []objects.Checksum) error {
 	st, err := r.repo.NewStaging()
 	r.must(err)
 	defer func() { r.must(st.Close()) }()
-	_, err = Merge(context.Background(), st, nil, layers, Options{Repo: r.repo})
+	_, err = Merge(context.Background(), st, nil, layers, Options{})
 	return err
 }
 
@@ -132,7 +168,7 @@ func TestMergeCanceled(t *testing.T) {
 	st, err := r.repo.NewStaging()
 	r.must(err)
 	defer func() { r.must(st.Close()) }()
-	if _, err := Merge(ctx, st, nil, []objects.Checksum{layer}, Options{Repo: r.repo}); !errors.Is(err, context.Canceled) {
+	if _, err := Merge(ctx, st, nil, []objects.Checksum{layer}, Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 }
@@ -158,7 +194,7 @@ func TestMergeCanceledOnItsWay(t *testing.T) {
 	r.must(err)
 	defer func() { r.must(st.Close()) }()
 	ctx := &endingContext{Context: context.Background(), asked: 400}
-	if _, err := Merge(ctx, st, nil, layers, Options{Repo: r.repo}); !errors.Is(err, context.Canceled) {
+	if _, err := Merge(ctx, st, nil, layers, Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 }

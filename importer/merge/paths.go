@@ -11,25 +11,18 @@ import (
 //
 // Symbolic links speak of paths in the image, dirtrees of paths in the commit; both are written without a leading slash.
 type paths struct {
-	moved   map[string]string // top level of the image → its place in the commit
-	onlyUsr bool
+	rules layertar.Rules
+	moved map[string]string // top level of the image → its place in the commit
 }
 
 func newPaths(rules layertar.Rules) paths {
-	p := paths{moved: map[string]string{"etc": "usr/etc"}, onlyUsr: rules.OnlyUsr}
-	if rules.FactoryVar {
-		p.moved["var"] = "usr/share/factory/var"
-	}
-	return p
+	return paths{rules: rules, moved: rules.Moved()}
 }
 
 // inCommit gives the place in the commit of a path of the image.
 func (p paths) inCommit(image string) string {
 	top, rest, _ := strings.Cut(image, "/")
-	if place, ok := p.moved[top]; ok {
-		return join(place, rest)
-	}
-	return image
+	return join(p.rules.Place(top), rest)
 }
 
 // inImage gives the path in the image of a place in the commit.
@@ -45,13 +38,7 @@ func (p paths) inImage(at string) string {
 // holdsContent tells whether a commit holds what an image has below the path.
 func (p paths) holdsContent(image string) bool {
 	top, _, _ := strings.Cut(image, "/")
-	switch top {
-	case "run", "tmp", "proc", "sys", "dev":
-		return false
-	case "usr", "etc", "var":
-		return true
-	}
-	return !p.onlyUsr
+	return p.rules.Holds(top)
 }
 
 // kept lists places that stay when a marker hides what is around them: the top levels that the image had elsewhere. They are

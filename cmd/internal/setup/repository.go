@@ -57,6 +57,7 @@ func Provider(config Config) func(context.Context) (*importer.Importer, error) {
 		opened = importer.New(importer.Config{
 			Repo: repo,
 			Open: openSource(config.Log),
+			Push: push(config.Log),
 			Jobs: config.Jobs,
 			Log:  config.Log,
 		})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/importer/signature"
 	"github.com/ostree-importd/ostree-importd/proxyclient"
 )
 
@@ -21,26 +23,60 @@ import (
 // first that exists.
 var proxyUsers = [...]string{"ostree-importd", "nobody"}
 
-// openSource returns an importer.OpenFunc that opens images through skopeo.
+// openSource returns an importer.OpenFunc that opens images through skopeo. It
+// gives skopeo the policy that the importer looks at too: by itself each of its
+// releases would search other places, in the environment of another user.
 func openSource(log logrus.FieldLogger) importer.OpenFunc {
 	return func(ctx context.Context, image reference.Image, access importer.Access) (importer.Source, error) {
 		credential, err := proxyCredential()
 		if err != nil {
 			return nil, &importer.Error{Kind: importer.KindToolFailed, Stage: importer.StageOpen, Err: err}
 		}
-		opened, err := proxyclient.OpenSource(ctx, proxyclient.Config{
-			AuthFile:       access.AuthFile,
-			Anonymous:      access.Anonymous,
-			CertDir:        access.CertDir,
-			SkipTLSVerify:  access.SkipTLSVerify,
-			DecryptionKeys: access.DecryptionKeys,
-			User:           credential,
-			Log:            log,
-		}, image.String())
+		policy, err := signature.PolicyFile(signature.Environment{})
 		if err != nil {
-			return nil, sourceError(err)
+			return nil, &importer.Error{Kind: importer.KindSignatureRejected, Stage: importer.StageOpen, Err: err}
+		}
+		config := proxyConfig(access, log)
+		config.Policy, config.User = policy, credential
+		opened, err := proxyclient.OpenSource(ctx, config, image.String())
+		if err != nil {
+			return nil, withReadHint(image, sourceError(err))
 		}
 		return source{opened}, nil
+	}
+}
+
+// withReadHint says what helps when a file of a local image is for its owner alone: skopeo runs as another user.
+func withReadHint(image reference.Image, err error) error {
+	var e *importer.Error
+	if image.Transport != reference.TransportRegistry && errors.As(err, &e) && e.Hint == "" && strings.Contains(err.Error(), "permission denied") {
+		e.Hint = "skopeo runs as an unprivileged user: `chmod -R a+rX` of the image lets it read"
+	}
+	return err
+}
+
+// push returns an importer.PushFunc that copies images with skopeo.
+func push(log logrus.FieldLogger) importer.PushFunc {
+	return func(ctx context.Context, from, to reference.Image, access importer.Access) error {
+		credential, err := proxyCredential()
+		if err != nil {
+			return &importer.Error{Kind: importer.KindToolFailed, Stage: importer.StagePush, Err: err}
+		}
+		config := proxyConfig(access, log)
+		config.User = credential
+		return sourceError(proxyclient.Push(ctx, config, from.String(), to.String()))
+	}
+}
+
+// proxyConfig is how skopeo reaches a registry.
+func proxyConfig(access importer.Access, log logrus.FieldLogger) proxyclient.Config {
+	return proxyclient.Config{
+		AuthFile:       access.AuthFile,
+		Anonymous:      access.Anonymous,
+		CertDir:        access.CertDir,
+		SkipTLSVerify:  access.SkipTLSVerify,
+		DecryptionKeys: access.DecryptionKeys,
+		Log:            log,
 	}
 }
 
@@ -89,6 +125,11 @@ func (s source) Blob(ctx context.Context, descriptor ocispec.Descriptor) (io.Rea
 		return nil, sourceError(err)
 	}
 	return blob{stream}, nil
+}
+
+func (s source) Layers(ctx context.Context) ([]ocispec.Descriptor, error) {
+	layers, err := s.opened.Layers(ctx)
+	return layers, sourceError(err)
 }
 
 func (s source) Close() error { return sourceError(s.opened.Close()) }

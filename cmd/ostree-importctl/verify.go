@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ostree-importd/ostree-importd/dbus"
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+var verify = operation[importer.VerifyRequest, importer.VerifyResult]{
+	local: (*importer.Importer).Verify,
+	bus:   (*dbus.Client).Verify,
+}
+
+func verifyCommand(s *settings) *cobra.Command {
+	var access accessOptions
+	var request importer.VerifyRequest
+	cmd := &cobra.Command{
+		Use:   "verify [IMGREF...]",
+		Short: "Check stored images, all if none is named",
+		Long: `Check stored images, all if none is named: each object, each layer, and that
+the layers still make the image. The exit code is 1 when an image is damaged,
+and stays so with --repair, which fetches what is damaged again.`,
+		Args: atLeast(0),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if err := checkJobs(request.Jobs); err != nil {
+				return err
+			}
+			if request.Access, err = access.access(); err != nil {
+				return err
+			}
+			request.Images = nil
+			for _, arg := range args {
+				request.Images = append(request.Images, storedImage(arg))
+			}
+			result, err := verify.run(cmd.Context(), s, request)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				err = printJSON(cmd.OutOrStdout(), result)
+			} else {
+				err = printVerified(cmd.OutOrStdout(), result)
+			}
+			if err != nil {
+				return err
+			}
+			return damageError(result, request.Repair)
+		},
+		ValidArgsFunction: s.completeImages(anyNumber),
+	}
+	cmd.Flags().BoolVar(&request.Repair, "repair", false, "fetch what is damaged again")
+	registerJobs(cmd.Flags(), &request.Jobs)
+	access.register(cmd.Flags())
+	return cmd
+}
+
+// damageError is what verify ends with when not all is good.
+func damageError(result *importer.VerifyResult, repaired bool) error {
+	damaged := result.Count(importer.StateDamaged)
+	if damaged == 0 {
+		return nil
+	}
+	hint := "--repair fetches what is damaged again"
+	if repaired {
+		hint = "the list says what could not be repaired"
+	}
+	return fmt.Errorf("verify: %d of %s damaged; %s", damaged, count(len(result.Images), "image", "images"), hint)
+}
+
+func printVerified(w io.Writer, result *importer.VerifyResult) error {
+	rows := make([][]string, 0, len(result.Images))
+	for _, image := range result.Images {
+		found := ""
+		if n := len(image.Damage) + image.Truncated; n > 0 {
+			found = count(n, "problem", "problems")
+		}
+		rows = append(rows, []string{image.Reference, shortChecksum(image.Commit), image.State, found})
+	}
+	if err := table(w, []string{"IMAGE", "COMMIT", "STATE", "FOUND"}, rows); err != nil {
+		return err
+	}
+	for i := range result.Images {
+		if err := printDamage(w, &result.Images[i]); err != nil {
+			return err
+		}
+	}
+	text := fmt.Sprintf("\nchecked %s, %s", count(int(result.Objects), "object", "objects"), size(result.Bytes))
+	if result.LayersFetched > 0 {
+		text += fmt.Sprintf("; fetched %s, %s", count(result.LayersFetched, "layer", "layers"), size(result.BytesFetched))
+	}
+	_, err := fmt.Fprintln(w, text)
+	return err
+}
+
+// shortObject keeps the beginning of an object's checksum, and its kind.
+func shortObject(object string) string {
+	checksum, kind, found := strings.Cut(object, ".")
+	if !found {
+		return shortChecksum(object)
+	}
+	return shortChecksum(checksum) + "." + kind
+}
+
+func printDamage(w io.Writer, image *importer.VerifiedImage) error {
+	if len(image.Damage) == 0 {
+		return nil
+	}
+	fmt.Fprintf(w, "\n%s\n", printable(image.Reference))
+	rows := make([][]string, 0, len(image.Damage))
+	for _, damage := range image.Damage {
+		layer := "image"
+		if damage.Layer != "" {
+			layer = short(damage.Layer)
+			if damage.LayerIndex > 0 {
+				layer = strconv.Itoa(damage.LayerIndex) + " " + layer
+			}
+		}
+		rows = append(rows, []string{layer, damage.Path, shortObject(damage.Object), damage.Problem})
+	}
+	if err := table(w, []string{"LAYER", "PATH", "OBJECT", "PROBLEM"}, rows); err != nil {
+		return err
+	}
+	if image.Truncated > 0 {
+		fmt.Fprintf(w, "and %d more\n", image.Truncated)
+	}
+	return nil
+}

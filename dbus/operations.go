@@ -1,0 +1,232 @@
+package dbus
+
+import (
+	"strings"
+
+	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/ostree-importd/ostree-importd/daemon"
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+// operationMethods are the methods of the Manager that change, write out or examine what is stored.
+func (s *Server) operationMethods() map[string]handler {
+	return map[string]handler{
+		"Unencapsulate": s.unencapsulate,
+		"Encapsulate":   s.encapsulate,
+		"Export":        s.export,
+		"Copy":          s.copyImage,
+		"RemoveImages":  s.removeImages,
+		"Prune":         s.prune,
+		"Verify":        s.verify,
+		"Compare":       s.compare,
+		"CheckUpdate":   s.checkUpdate,
+	}
+}
+
+// readJob reads the arguments of a method that answers with a job: those that the pointers are for, then the options.
+func (c *call) readJob(options []option, arguments ...any) (o callOptions, err error) {
+	o.names, err = c.read(append(o.options(), options...), arguments...)
+	return o, err
+}
+
+// read is readJob for a method that takes only the given options.
+func (c *call) read(options []option, arguments ...any) (names []string, err error) {
+	var variants map[string]godbus.Variant
+	if err := c.store(append(arguments, &variants)...); err != nil {
+		return nil, err
+	}
+	return readOptions(c.member, options, variants)
+}
+
+// operate begins an authorized operation and answers with its job.
+func (s *Server) operate(c *call, o callOptions, p permission, begin func(daemon.Caller) (*daemon.Job, error)) ([]any, error) {
+	caller, err := s.authorize(c, p, o.names)
+	if err != nil {
+		return nil, err
+	}
+	return s.answerWithJob(c, o.wait, func() (*daemon.Job, error) { return begin(caller) })
+}
+
+func (s *Server) unencapsulate(c *call) ([]any, error) {
+	var r importer.UnencapsulateRequest
+	o, err := c.readJob(unencapsulateOptions(&r), &r.Image)
+	if err != nil {
+		return nil, err
+	}
+	p, err := fetching(actionImport, r.Image, r.Ref, r.Access)
+	if err != nil {
+		return nil, err
+	}
+	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
+		return s.manager.Unencapsulate(r, o.job, caller)
+	})
+}
+
+func (s *Server) encapsulate(c *call) ([]any, error) {
+	var r importer.EncapsulateRequest
+	o, err := c.readJob(encapsulateOptions(&r), &r.Rev, &r.Destination)
+	if err == nil {
+		err = checkDestination(r.Destination)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := permission{actionExport, map[string]string{"image": r.Rev, "destination": r.Destination}}
+	if r.Prior != "" {
+		p.details["prior"] = r.Prior
+	}
+	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
+		return s.manager.Encapsulate(r, o.job, caller)
+	})
+}
+
+func (s *Server) export(c *call) ([]any, error) {
+	var r importer.ExportRequest
+	o, err := c.readJob(exportOptions(&r), &r.Image, &r.Destination)
+	if err == nil {
+		err = checkDestination(r.Destination)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.operate(c, o, writing(r.Image, r.Destination), func(caller daemon.Caller) (*daemon.Job, error) {
+		return s.manager.Export(r, o.job, caller)
+	})
+}
+
+func (s *Server) copyImage(c *call) ([]any, error) {
+	var r importer.CopyRequest
+	o, err := c.readJob(copyOptions(&r), &r.Image, &r.Repository)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAbsolute(r.Repository); err != nil {
+		return nil, invalidOption("the destination: %w", err)
+	}
+	return s.operate(c, o, writing(r.Image, r.Repository), func(caller daemon.Caller) (*daemon.Job, error) {
+		return s.manager.Copy(r, o.job, caller)
+	})
+}
+
+func (s *Server) removeImages(c *call) ([]any, error) {
+	var r importer.RemoveRequest
+	o, err := c.readJob(removeOptions(&r), &r.Images)
+	if err != nil {
+		return nil, err
+	}
+	return s.remove(c, o, r)
+}
+
+func (s *Server) remove(c *call, o callOptions, r importer.RemoveRequest) ([]any, error) {
+	return s.operate(c, o, onStored(actionRemove, r.Images), func(caller daemon.Caller) (*daemon.Job, error) {
+		return s.manager.Remove(r, o.job, caller)
+	})
+}
+
+func (s *Server) prune(c *call) ([]any, error) {
+	var r importer.PruneRequest
+	if scope, isText := c.args[0].(string); isText {
+		r.Scope = importer.PruneScope(scope) // it decides which options there are
+	}
+	if r.Scope != importer.PruneLayers && r.Scope != importer.PruneImages {
+		return nil, invalidOption("the scope %q: it has to be %q or %q", r.Scope, importer.PruneLayers, importer.PruneImages)
+	}
+	o, err := c.readJob(pruneOptions(&r), new(string))
+	if err != nil {
+		return nil, err
+	}
+	p := permission{actionPrune, map[string]string{"scope": string(r.Scope)}}
+	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
+		return s.manager.Prune(r, o.job, caller)
+	})
+}
+
+func (s *Server) verify(c *call) ([]any, error) {
+	var r importer.VerifyRequest
+	o, err := c.readJob(verifyOptions(&r), &r.Images)
+	if err != nil {
+		return nil, err
+	}
+	action := actionVerify
+	if r.Repair {
+		action = actionImport
+	}
+	return s.operate(c, o, onOrigin(action, r.Images, r.Access), func(caller daemon.Caller) (*daemon.Job, error) {
+		return s.manager.Verify(r, o.job, caller)
+	})
+}
+
+// compare waits for the comparison: it is the answer itself.
+func (s *Server) compare(c *call) ([]any, error) {
+	var r importer.CompareRequest
+	names, err := c.read(compareOptions(&r), &r.Image, &r.Other)
+	if err != nil {
+		return nil, err
+	}
+	caller, err := s.authorize(c, onOrigin(actionCheck, []string{r.Image}, r.Access), names)
+	if err != nil {
+		return nil, err
+	}
+	status, err := s.await(c, func() (*daemon.Job, error) { return s.manager.Compare(r, daemon.JobOptions{}, caller) })
+	if err != nil {
+		return nil, err
+	}
+	return describe(status.Results)
+}
+
+func (s *Server) checkUpdate(c *call) ([]any, error) {
+	var r importer.UpdateRequest
+	names, err := c.read(updateOptions(&r), &r.Image)
+	if err != nil {
+		return nil, err
+	}
+	return s.answerWithUpdate(c, r, names)
+}
+
+func (s *Server) answerWithUpdate(c *call, r importer.UpdateRequest, names []string) ([]any, error) {
+	caller, err := s.authorize(c, onOrigin(actionCheck, []string{r.Image}, r.Access), names)
+	if err != nil {
+		return nil, err
+	}
+	status, err := s.await(c, func() (*daemon.Job, error) { return s.manager.CheckUpdate(r, daemon.JobOptions{}, caller) })
+	if err != nil {
+		return nil, err
+	}
+	update, err := daemon.Results[importer.Update](status)
+	if err != nil {
+		return nil, err
+	}
+	return []any{update.Available, variants(updateProperties(update))}, nil
+}
+
+// updateProperties are what is known of an update; when there is none, of which image.
+func updateProperties(u *importer.Update) properties {
+	if !u.Available {
+		return properties{"reference": busText(u.Reference)}
+	}
+	return properties{
+		"reference":       busText(u.Reference),
+		"manifest-digest": string(u.ManifestDigest),
+		"version":         busText(u.Version),
+		"created":         microseconds(u.Created),
+		"layers-to-fetch": uint32(u.LayersToFetch),
+		"bytes-to-fetch":  u.BytesToFetch,
+	}
+}
+
+// pathDestinations are the kinds of destinations that are paths.
+var pathDestinations = []string{"oci:", "oci-archive:", "dir:", "docker-archive:", "tar:", "squashfs:", "erofs:"}
+
+// checkDestination refuses a path that depends on a working directory: the daemon has another one than its caller.
+func checkDestination(destination string) error {
+	for _, kind := range pathDestinations {
+		if path, is := strings.CutPrefix(destination, kind); is && !strings.HasPrefix(path, "/") {
+			return invalidOption("the destination %q: the path after %s has to be an absolute one", destination, kind)
+		}
+	}
+	if destination == "" {
+		return invalidOption("the destination is empty; name one, such as oci:/srv/image:tag")
+	}
+	return nil
+}

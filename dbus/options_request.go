@@ -1,0 +1,156 @@
+package dbus
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-importd/ostree-importd/importer"
+)
+
+const maxLayerJobs = 64
+
+// The options of each request have the names that its fields have in JSON. What a method takes as an argument is not among
+// them.
+
+func importOptions(r *importer.Request) []option {
+	return append(accessOptions(&r.Access), []option{
+		digestOption(&r.Digest),
+		textOption("target-image", &r.Target),
+		{name: "no-imgref", value: &r.NoRef},
+		layerJobsOption(&r.Jobs),
+		{name: "drop-special-files", value: &r.DropSpecialFiles},
+		{name: "offline", value: &r.Offline},
+		{name: "require-bootable", value: &r.RequireBootable},
+		textOption("arch", &r.Architecture),
+		{name: "skip-gc", value: &r.SkipGC},
+	}...)
+}
+
+func unencapsulateOptions(r *importer.UnencapsulateRequest) []option {
+	return append(accessOptions(&r.Access), digestOption(&r.Digest), layerJobsOption(&r.Jobs), textOption("write-ref", &r.Ref))
+}
+
+func encapsulateOptions(r *importer.EncapsulateRequest) []option {
+	return append(accessOptions(&r.Access), []option{
+		{name: "labels", value: &r.Labels, check: func() error {
+			if _, exists := r.Labels[""]; exists {
+				return errors.New("a label has no name")
+			}
+			return nil
+		}},
+		{name: "cmd", value: &r.Cmd},
+		textOption("arch", &r.Architecture),
+		{name: "max-layers", value: &r.MaxLayers, check: func() error {
+			if r.MaxLayers < 1 {
+				return errors.New("it has to be at least 1")
+			}
+			return nil
+		}},
+		{name: "single-layer", value: &r.SingleLayer},
+		textOption("compression", &r.Compression),
+		textOption("prior", &r.Prior),
+	}...)
+}
+
+func exportOptions(r *importer.ExportRequest) []option {
+	return []option{textOption("compression", &r.Compression)}
+}
+
+func copyOptions(r *importer.CopyRequest) []option {
+	return []option{textOption("target-image", &r.Target)}
+}
+
+func removeOptions(r *importer.RemoveRequest) []option {
+	return []option{{name: "skip-gc", value: &r.SkipGC}}
+}
+
+func pruneOptions(r *importer.PruneRequest) []option {
+	imagesOnly := func() error {
+		if r.Scope != importer.PruneImages {
+			return fmt.Errorf("it says what images are kept: it needs the scope %q", importer.PruneImages)
+		}
+		return nil
+	}
+	return []option{
+		{name: "dry-run", value: &r.DryRun},
+		{name: "keep-last", value: &r.KeepLast, check: imagesOnly},
+		{name: "quota", value: &r.Quota, check: imagesOnly},
+	}
+}
+
+func verifyOptions(r *importer.VerifyRequest) []option {
+	return append(accessOptions(&r.Access), option{name: "repair", value: &r.Repair}, layerJobsOption(&r.Jobs))
+}
+
+func compareOptions(r *importer.CompareRequest) []option {
+	return append(accessOptions(&r.Access), option{name: "files", value: &r.Files})
+}
+
+func updateOptions(r *importer.UpdateRequest) []option {
+	return append(accessOptions(&r.Access), option{name: "offline", value: &r.Offline})
+}
+
+func accessOptions(a *importer.Access) []option {
+	return []option{
+		pathOption("authfile", &a.AuthFile),
+		{name: "auth-anonymous", value: &a.Anonymous, check: func() error {
+			if a.Anonymous && a.AuthFile != "" {
+				return errors.New(`it and "authfile" exclude each other`)
+			}
+			return nil
+		}},
+		pathOption("cert-dir", &a.CertDir),
+		{name: "insecure-skip-tls-verification", value: &a.SkipTLSVerify},
+		{name: "decryption-keys", value: &a.DecryptionKeys, check: func() error {
+			if slices.Contains(a.DecryptionKeys, "") {
+				return errors.New("one of the keys is empty")
+			}
+			return nil
+		}},
+	}
+}
+
+// textOption is one that has to have a text.
+func textOption(name string, text *string) option {
+	return option{name: name, value: text, check: func() error {
+		if *text == "" {
+			return errors.New("it is empty")
+		}
+		return nil
+	}}
+}
+
+// pathOption is one that has to be an absolute path.
+func pathOption(name string, path *string) option {
+	return option{name: name, value: path, path: true, check: func() error { return checkAbsolute(*path) }}
+}
+
+func digestOption(d *digest.Digest) option {
+	return option{name: "require-manifest-digest", value: d, check: func() error {
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("%q is not a digest such as sha256: and 64 hexadecimal digits: %w", *d, err)
+		}
+		return nil
+	}}
+}
+
+// layerJobsOption is how many layers are fetched at once.
+func layerJobsOption(jobs *int) option {
+	return option{name: "jobs", value: jobs, check: func() error {
+		if *jobs < 1 || *jobs > maxLayerJobs {
+			return fmt.Errorf("it has to be between 1 and %d", maxLayerJobs)
+		}
+		return nil
+	}}
+}
+
+func checkAbsolute(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%q is not an absolute path", path)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package blob
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// The ways in which a layer is not what it should be, to be asked for with errors.Is.
+var (
+	ErrDigest      = errors.New("the blob has another digest")
+	ErrSize        = errors.New("the blob has another size")
+	ErrDiffID      = errors.New("the uncompressed layer has another diffID")
+	ErrCompression = errors.New("the layer's compression is unknown or damaged")
+	ErrTruncated   = errors.New("the layer ends too early")
+	ErrArchive     = errors.New("the layer is not a valid tar archive")
+)
+
+// EntryError is an entry of an archive that can't be imported.
+type EntryError struct {
+	Entry string // the name in the archive, as Quote gives it
+	Err   error
+}
+
+// NewEntryError is about the entry of that name.
+func NewEntryError(name string, err error) error {
+	return &EntryError{Entry: Quote(name), Err: err}
+}
+
+// Error names the entry and the cause.
+func (e *EntryError) Error() string { return fmt.Sprintf("entry %s: %v", e.Entry, e.Err) }
+
+// Unwrap gives the cause.
+func (e *EntryError) Unwrap() error { return e.Err }
+
+// maxQuoted is the number of bytes of a name that are shown.
+const maxQuoted = 200
+
+// Quote gives a name of an archive for a message: quoted, and cut when it is long.
+func Quote(name string) string {
+	if len(name) > maxQuoted {
+		return strconv.Quote(name[:maxQuoted]) + "…"
+	}
+	return strconv.Quote(name)
+}
+
+// ArchiveError tells what is wrong with an archive, ErrTruncated or ErrArchive, from what is wrong with its source: an error of the
+// latter is returned as it is. It takes an error of package tar.
+func ArchiveError(err error) error {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: the archive is cut", ErrTruncated)
+	case errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong):
+		return fmt.Errorf("%w: %w", ErrArchive, err)
+	}
+	return err
+}
+
+// IsDamage reports whether an error says that a layer's bytes are not what they should be. Such an error may come from a blob that
+// is not the right one.
+func IsDamage(err error) bool {
+	for _, damage := range []error{ErrCompression, ErrTruncated, ErrArchive, ErrDiffID} {
+		if errors.Is(err, damage) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,182 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// Object names an object as `ostree fsck` does.
+type Object struct {
+	Checksum objects.Checksum
+	Kind     objects.Kind
+}
+
+// String is the checksum, a dot and the kind.
+func (o Object) String() string { return o.Checksum.String() + "." + string(o.Kind) }
+
+// Incomplete is what is wrong with a commit whose object is good.
+const Incomplete = "ostree knows that it is incomplete"
+
+// Checker checks commits of one repository. Its methods are called one after the other.
+type Checker struct {
+	repo  *ostreerepo.Repo
+	bad   map[Object]string // what is wrong
+	seen  map[Object]bool
+	files []objects.Checksum // to be verified
+	bytes atomic.Uint64
+}
+
+// New returns a Checker that has seen nothing yet.
+func New(repo *ostreerepo.Repo) *Checker {
+	return &Checker{repo: repo, bad: map[Object]string{}, seen: map[Object]bool{}}
+}
+
+// Objects is how many different objects were looked at.
+func (c *Checker) Objects() uint64 { return uint64(len(c.seen)) }
+
+// Bytes is how many bytes of file contents were read.
+func (c *Checker) Bytes() uint64 { return c.bytes.Load() }
+
+// Add has a commit and all that it reaches, other than its ancestors, looked at. What is missing or damaged is no error.
+func (c *Checker) Add(ctx context.Context, commit objects.Checksum) error {
+	object, ok, err := read(c, objects.KindCommit, commit, c.repo.Commit)
+	if err != nil || !ok {
+		return err
+	}
+	if problem, bad := problemOf(c.detached(commit)); bad {
+		c.bad[Object{commit, objects.KindCommitMeta}] = problem
+	}
+	if c.repo.IsPartial(commit) {
+		c.bad[Object{commit, objects.KindCommit}] = Incomplete
+	}
+	return c.addDir(ctx, objects.TreeDir{Tree: object.Tree, Meta: object.Meta})
+}
+
+// detached reads the detached metadata of a commit, which need not be there.
+func (c *Checker) detached(commit objects.Checksum) error {
+	_, err := c.repo.Detached(commit)
+	if errors.Is(err, ostreerepo.ErrNoObject) {
+		return nil
+	}
+	return err
+}
+
+func (c *Checker) addDir(ctx context.Context, dir objects.TreeDir) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if _, _, err := read(c, objects.KindDirMeta, dir.Meta, c.repo.DirMeta); err != nil {
+		return err
+	}
+	tree, ok, err := read(c, objects.KindDirTree, dir.Tree, c.repo.DirTree)
+	if err != nil || !ok {
+		return err
+	}
+	for _, f := range tree.Files {
+		if o := (Object{f.Checksum, objects.KindFile}); !c.seen[o] {
+			c.seen[o] = true
+			c.files = append(c.files, f.Checksum)
+		}
+	}
+	for _, d := range tree.Dirs {
+		if err := c.addDir(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads a metadata object that was not seen before; ok is false for one that was, or that is bad.
+func read[T any](c *Checker, kind objects.Kind, sum objects.Checksum, from func(objects.Checksum) (T, error)) (v T, ok bool, err error) {
+	o := Object{sum, kind}
+	if c.seen[o] {
+		return v, false, nil
+	}
+	c.seen[o] = true
+	v, err = from(sum)
+	if problem, bad := problemOf(err); bad {
+		c.bad[o] = problem
+		return v, false, nil
+	}
+	return v, err == nil, err
+}
+
+// problemOf tells damage, which is an object's, from errors that are about the machine or the caller.
+func problemOf(err error) (problem string, bad bool) {
+	switch {
+	case err == nil:
+		return "", false
+	case errors.Is(err, ostreerepo.ErrNoObject):
+		return "it is missing", true
+	case errors.Is(err, ostreerepo.ErrCorrupted):
+		return "its content is not what its name says", true
+	case errors.Is(err, unix.EIO), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.EBADMSG):
+		return "the disk can't read it", true
+	}
+	return "", false
+}
+
+// Run verifies the files that Add has found, several at a time. progress, which may be nil, is told how many are done of how
+// many, by one goroutine at a time.
+func (c *Checker) Run(ctx context.Context, progress func(done, total int)) error {
+	workers := min(4, runtime.GOMAXPROCS(0))
+	problems := make([]string, len(c.files))
+	var next, done atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for worker := range workers {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(c.files) {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return context.Cause(ctx)
+				}
+				problem, err := c.file(c.files[i])
+				if err != nil {
+					return fmt.Errorf("read the object %s: %w", Object{c.files[i], objects.KindFile}, err)
+				}
+				problems[i] = problem
+				if n := done.Add(1); worker == 0 && progress != nil {
+					progress(int(n), len(c.files))
+				}
+			}
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, problem := range problems {
+		if problem != "" {
+			c.bad[Object{c.files[i], objects.KindFile}] = problem
+		}
+	}
+	c.files = nil
+	return nil
+}
+
+// file reads a file to its end, where its checksum is verified.
+func (c *Checker) file(sum objects.Checksum) (problem string, err error) {
+	_, content, err := c.repo.OpenFile(sum)
+	if err == nil {
+		var n int64
+		n, err = io.Copy(io.Discard, content)
+		c.bytes.Add(uint64(n))
+		content.Close() // it was only read
+	}
+	if problem, bad := problemOf(err); bad {
+		return problem, nil
+	}
+	return "", err
+}

@@ -1,0 +1,159 @@
+package importer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/treediff"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// side is one image of a comparison.
+type side struct {
+	image    ComparedImage
+	manifest *ocispec.Manifest
+	config   *document.Config
+	present  map[digest.Digest]bool // layers that need not be fetched; nil: none need
+}
+
+// Compare tells what differs from a stored image to another stored one, or to what its name stands for at its origin now. It
+// changes nothing and fetches no layers. Files can be compared of stored images only.
+func (im *Importer) Compare(ctx context.Context, req CompareRequest) (*Comparison, error) {
+	from, err := im.storedSide(req.Image)
+	if err != nil {
+		return nil, err
+	}
+	var to side
+	switch {
+	case req.Other != "":
+		to, err = im.storedSide(req.Other)
+	case req.Files:
+		err = &Error{
+			Kind: KindInvalidOption, Stage: StageReference,
+			Err:  fmt.Errorf("the files of what %s stands for at its origin are not known before it is imported", req.Image),
+			Hint: "import it under another name (--target) and compare with that",
+		}
+	default:
+		to, err = im.originSide(ctx, req, from.image.Reference)
+	}
+	if err != nil {
+		return nil, err
+	}
+	res := compareLayers(from, to)
+	if req.Files {
+		if res.Files, err = im.compareFiles(ctx, from.image.Commit, to.image.Commit); err != nil {
+			return nil, stopped(ctx, StageInventory, classify(StageInventory, err))
+		}
+	}
+	return res, nil
+}
+
+func (im *Importer) storedSide(name string) (side, error) {
+	image, err := im.storedImage(name)
+	if err != nil {
+		return side{}, err
+	}
+	created, _ := document.Created(image.Manifest, image.Config)
+	return side{
+		image: ComparedImage{
+			Reference: image.name.String(), ManifestDigest: image.Digest, Version: image.Config.Version(), Created: created,
+			Commit: image.Commit.String(),
+		},
+		manifest: image.Manifest, config: image.Config,
+	}, nil
+}
+
+// originSide asks the origin of the image of this name.
+func (im *Importer) originSide(ctx context.Context, req CompareRequest, name string) (side, error) {
+	prepared, err := im.Prepare(ctx, Request{Image: req.Image, Access: req.Access})
+	if err != nil {
+		return side{}, err
+	}
+	defer prepared.discard()
+	plan := prepared.Plan()
+	m, c, err := plan.documents()
+	if err != nil {
+		return side{}, err
+	}
+	s := side{
+		image:    ComparedImage{Reference: name, ManifestDigest: plan.ManifestDigest, Version: plan.Version, Created: plan.Created},
+		manifest: m, config: c, present: map[digest.Digest]bool{},
+	}
+	for _, l := range plan.Layers {
+		s.present[l.Digest] = l.Cached
+	}
+	return s, nil
+}
+
+// compareLayers sorts the distinct layers of both sides into those that were added, removed and kept, in the order of the
+// manifests.
+func compareLayers(from, to side) *Comparison {
+	res := &Comparison{From: from.image, To: to.image, Added: []ComparedLayer{}, Removed: []ComparedLayer{}, Kept: []ComparedLayer{}}
+	before, after := from.layers(), to.layers()
+	has := func(layers []ComparedLayer) map[digest.Digest]bool {
+		set := map[digest.Digest]bool{}
+		for _, l := range layers {
+			set[l.Digest] = true
+		}
+		return set
+	}
+	was, is := has(before), has(after)
+	for _, l := range before {
+		if !is[l.Digest] {
+			res.Removed, res.BytesRemoved = append(res.Removed, l), res.BytesRemoved+l.Size
+		}
+	}
+	for _, l := range after {
+		if was[l.Digest] {
+			res.Kept, res.BytesKept = append(res.Kept, l), res.BytesKept+l.Size
+			continue
+		}
+		res.Added, res.BytesAdded = append(res.Added, l), res.BytesAdded+l.Size
+		if to.present != nil && !to.present[l.Digest] {
+			res.BytesToFetch += l.Size
+		}
+	}
+	return res
+}
+
+// layers lists the distinct layers.
+func (s side) layers() []ComparedLayer {
+	var list []ComparedLayer
+	notes := document.History(s.config, len(s.manifest.Layers))
+	seen := map[digest.Digest]bool{}
+	for i, l := range s.manifest.Layers {
+		if !seen[l.Digest] {
+			list = append(list, ComparedLayer{Digest: l.Digest, Size: uint64(max(0, l.Size)), CreatedBy: notes[i].CreatedBy})
+		}
+		seen[l.Digest] = true
+	}
+	return list
+}
+
+func (im *Importer) compareFiles(ctx context.Context, from, to string) ([]FileChange, error) {
+	var roots [2]treediff.Root
+	for i, text := range []string{from, to} {
+		c, err := objects.ParseChecksum(text)
+		if err != nil {
+			return nil, err
+		}
+		commit, err := im.repo.Commit(c)
+		if err != nil {
+			return nil, err
+		}
+		roots[i] = treediff.Root{Tree: commit.Tree, Meta: commit.Meta}
+	}
+	changes, err := treediff.Diff(ctx, im.repo, roots[0], roots[1])
+	if err != nil {
+		return nil, err
+	}
+	files := make([]FileChange, len(changes))
+	for i, c := range changes {
+		files[i] = FileChange{Path: c.Path, Change: string(c.Kind), What: c.What}
+	}
+	return files, nil
+}

@@ -1,0 +1,178 @@
+package importer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+)
+
+// Copy copies a stored image with all its layers to another repository of any mode, or records it under another name in the
+// same one. Commits keep their checksums. The image's ref is set last; an image that lacks a layer is not copied. progress may
+// be nil.
+func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Progress)) (*CopyResult, error) {
+	var target reference.Image
+	if req.Target != "" {
+		parsed, err := reference.Parse(req.Target)
+		if err != nil {
+			return nil, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: fmt.Errorf("target: %w", err)}
+		}
+		target = parsed.Image
+	}
+	destination, err := im.openDestination(ctx, req.Repository)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := lockBoth(ctx, im.repo, destination)
+	if err != nil {
+		return nil, stopped(ctx, StageCopy, classify(StageCopy, err))
+	}
+	defer unlock()
+	source, err := im.storedImage(req.Image)
+	if err != nil {
+		return nil, err
+	}
+	if req.Target == "" {
+		target = source.name
+	}
+	ref, err := reference.ImageRef(target)
+	if err != nil {
+		return nil, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
+	}
+	layers, err := im.layerRefs(source.Image)
+	if err != nil {
+		return nil, err
+	}
+	if progress != nil {
+		progress(Progress{Stage: StageCopy, LayersTotal: len(layers)})
+	}
+	if destination != im.repo {
+		err = destination.Pull(ctx, im.repo, layers, source.Commit)
+	}
+	if err == nil {
+		err = destination.SetRef(ctx, ref, source.Commit)
+	}
+	if err != nil {
+		return nil, stopped(ctx, StageCopy, classify(StageCopy, err))
+	}
+	return &CopyResult{
+		Reference: target.String(), ImageRef: ref, Repository: destination.Path(), ManifestDigest: source.Digest,
+		Commit: source.Commit.String(), Layers: len(layers),
+	}, nil
+}
+
+// lockBoth keeps collections away from two repositories, which may be one. Copies in opposite directions take the locks in the same order.
+func lockBoth(ctx context.Context, a, b *ostreerepo.Repo) (unlock func(), err error) {
+	repos := []*ostreerepo.Repo{a, b}
+	slices.SortFunc(repos, func(x, y *ostreerepo.Repo) int { return cmp.Compare(x.Path(), y.Path()) })
+	var locks []io.Closer
+	unlock = func() {
+		for _, lock := range locks {
+			lock.Close()
+		}
+	}
+	for _, repo := range slices.Compact(repos) {
+		lock, err := repo.Lock(ctx, false)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		locks = append(locks, lock)
+	}
+	return unlock, nil
+}
+
+// namedImage is a stored image with its name.
+type namedImage struct {
+	stored.Image
+	name reference.Image
+	ref  string
+}
+
+// storedImage reads a stored image that an operation is about to work on: it must be readable.
+func (im *Importer) storedImage(name string) (namedImage, error) {
+	parsed, err := reference.Parse(name)
+	if err != nil {
+		return namedImage{}, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
+	}
+	ref, err := reference.ImageRef(parsed.Image)
+	if err != nil {
+		return namedImage{}, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
+	}
+	commit, err := im.repo.Resolve(ref)
+	if errors.Is(err, ostreerepo.ErrNoRef) {
+		return namedImage{}, im.noSuchImage(parsed.Image)
+	}
+	image := namedImage{name: parsed.Image, ref: ref}
+	if err == nil {
+		image.Image, err = stored.ReadImage(im.repo, commit)
+	}
+	if err != nil {
+		return namedImage{}, damagedImage(parsed.Image, classify(StageInventory, stored.RefError(ref, err)))
+	}
+	return image, nil
+}
+
+func (im *Importer) noSuchImage(image reference.Image) *Error {
+	return &Error{Kind: KindNoSuchImage, Stage: StageInventory, Err: fmt.Errorf("no image %s is stored in %s", image, im.repo.Path())}
+}
+
+// damagedImage says what helps an image that can't be worked on.
+func damagedImage(image reference.Image, e *Error) *Error {
+	if e.Kind != KindCanceled {
+		e.Kind, e.Hint = KindCorrupted, "`ostree-importctl verify --repair "+image.String()+"` mends it"
+	}
+	return e
+}
+
+// layerRefs lists the refs of an image's layers, each once, all of which must be whole.
+func (im *Importer) layerRefs(image stored.Image) ([]string, error) {
+	var refs []string
+	for i, l := range image.Manifest.Layers {
+		held, err := stored.ReadLayer(im.repo, l.Digest)
+		if err != nil {
+			e := classify(StageInventory, err)
+			e.Kind, e.LayerIndex, e.LayerCount, e.Layer = KindCorrupted, i+1, len(image.Manifest.Layers), l.Digest
+			e.Hint = "`ostree-importctl verify --repair` brings back what is missing"
+			return nil, e
+		}
+		if !slices.Contains(refs, held.Ref) {
+			refs = append(refs, held.Ref)
+		}
+	}
+	return refs, nil
+}
+
+// openDestination opens the repository to copy to; the one that is copied from when the path is its own.
+func (im *Importer) openDestination(ctx context.Context, path string) (*ostreerepo.Repo, error) {
+	if path == "" {
+		return nil, &Error{Kind: KindInvalidOption, Stage: StageCopy, Err: errors.New("no repository is named to copy to")}
+	}
+	here, err := os.Stat(im.repo.Path())
+	if err != nil {
+		return nil, classify(StageCopy, err)
+	}
+	if there, err := os.Stat(path); err == nil && os.SameFile(here, there) {
+		return im.repo, nil
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // so that two copies order their locks alike
+	}
+	destination, err := ostreerepo.Open(ctx, path, ostreerepo.Options{Log: im.log})
+	if err != nil {
+		e := classify(StageCopy, err)
+		if e.Kind == KindNotAvailable {
+			e.Hint = "`ostree init --repo=" + path + " --mode=bare` makes one"
+		}
+		return nil, stopped(ctx, StageCopy, e)
+	}
+	return destination, nil
+}

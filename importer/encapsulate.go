@@ -1,0 +1,167 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/encapsulate"
+	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// PushFunc copies an image of an OCI layout to a registry, so that its manifest keeps its digest. It may take over the directory that the
+// layout is in, which nobody else can enter. Its errors are as a Source's.
+type PushFunc func(ctx context.Context, from, to reference.Image, access Access) error
+
+// pushTag is the tag of an image that waits in a temporary layout for being pushed.
+const pushTag = "image"
+
+// Encapsulate writes a commit as an image, to an OCI layout, or to a registry by way of one. The same commit and request give the same
+// image. progress may be nil; it must not block.
+func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, progress func(Progress)) (*EncapsulateResult, error) {
+	dest, opts, err := checkEncapsulate(req)
+	if err != nil {
+		return nil, err
+	}
+	commit, err := im.revision(req.Rev)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Prior, err = im.priorManifest(ctx, req); err != nil {
+		return nil, err
+	}
+	layout := dest
+	if dest.Transport == reference.TransportRegistry {
+		dir, err := os.MkdirTemp("/var/tmp", "ostree-importd-push-")
+		if err != nil {
+			return nil, &Error{Kind: KindFailed, Stage: StageEncapsulate, Err: err}
+		}
+		defer os.RemoveAll(dir)
+		layout = reference.Image{Transport: reference.TransportOCI, Name: filepath.Join(dir, "layout") + ":" + pushTag}
+	}
+	res, err := im.writeEncapsulated(ctx, commit, layout, opts, ocilayout.Options{NoSync: layout != dest}, progress)
+	if err != nil {
+		return nil, stopped(ctx, StageEncapsulate, classifyWritten(classify(StageEncapsulate, err), err))
+	}
+	if layout != dest {
+		if progress != nil {
+			progress(Progress{Stage: StagePush, LayersTotal: len(res.Layers)})
+		}
+		if err := im.push(ctx, layout, dest, req.Access); err != nil {
+			return nil, stopped(ctx, StagePush, classify(StagePush, err))
+		}
+	}
+	res.Destination = dest.String()
+	return res, nil
+}
+
+func checkEncapsulate(req EncapsulateRequest) (reference.Image, encapsulate.Options, error) {
+	invalid := func(err error) (reference.Image, encapsulate.Options, error) {
+		return reference.Image{}, encapsulate.Options{}, &Error{Kind: KindInvalidOption, Stage: StageEncapsulate, Err: err}
+	}
+	dest, err := reference.ParseImage(req.Destination)
+	if err != nil {
+		return reference.Image{}, encapsulate.Options{}, &Error{Kind: KindInvalidReference, Stage: StageEncapsulate, Err: fmt.Errorf("destination: %w", err)}
+	}
+	switch dest.Transport {
+	case reference.TransportOCI, reference.TransportOCIArchive, reference.TransportRegistry:
+	default:
+		return invalid(fmt.Errorf("an image can't be written to %s: write it to oci:DIR:TAG and copy it there with `skopeo copy`", dest))
+	}
+	format, err := ocilayout.ParseFormat(req.Compression)
+	if err != nil {
+		return invalid(err)
+	}
+	if req.MaxLayers < 0 || req.SingleLayer && (req.MaxLayers > 1 || req.Prior != "") {
+		return invalid(errors.New("the number of layers is at least 1, and a single layer has neither more nor a prior image"))
+	}
+	return dest, encapsulate.Options{
+		Labels: req.Labels, Cmd: req.Cmd, Arch: req.Architecture, MaxLayers: req.MaxLayers, SingleLayer: req.SingleLayer,
+		Compression: ocilayout.Compression{Format: format},
+	}, nil
+}
+
+// revision gives the commit that a ref or a checksum names.
+func (im *Importer) revision(rev string) (objects.Checksum, error) {
+	c, err := im.repo.Resolve(rev)
+	if errors.Is(err, ostreerepo.ErrNoRef) {
+		if sum, parseErr := objects.ParseChecksum(rev); parseErr == nil && im.repo.Has(objects.KindCommit, sum) {
+			return sum, nil
+		}
+		return objects.Checksum{}, &Error{
+			Kind: KindNoSuchImage, Stage: StageEncapsulate, Err: fmt.Errorf("%s has neither a ref nor a commit %q", im.repo.Path(), rev),
+			Hint: "`ostree refs` lists the refs",
+		}
+	}
+	if err != nil {
+		return objects.Checksum{}, classify(StageEncapsulate, err)
+	}
+	return c, nil
+}
+
+// priorManifest fetches the manifest of the request's earlier image; nil for none.
+func (im *Importer) priorManifest(ctx context.Context, req EncapsulateRequest) (*ocispec.Manifest, error) {
+	if req.Prior == "" {
+		return nil, nil
+	}
+	prior, err := reference.Parse(req.Prior)
+	if err != nil {
+		return nil, &Error{Kind: KindInvalidReference, Stage: StageEncapsulate, Err: fmt.Errorf("the prior image: %w", err)}
+	}
+	source, err := im.openSource(ctx, prior.Image, req.Access)
+	if err != nil {
+		return nil, err
+	}
+	defer source.Close() // all that matters was told by Manifest
+	raw, _, err := source.Manifest(ctx)
+	if err != nil {
+		return nil, stopped(ctx, StageManifest, classify(StageManifest, err))
+	}
+	m, err := document.ParseManifest(raw)
+	if err != nil {
+		return nil, &Error{Kind: KindUnsupportedImage, Stage: StageManifest, Err: fmt.Errorf("the prior image: %w", err)}
+	}
+	return m, nil
+}
+
+func (im *Importer) writeEncapsulated(
+	ctx context.Context, commit objects.Checksum, dest reference.Image, opts encapsulate.Options, how ocilayout.Options, progress func(Progress),
+) (res *EncapsulateResult, err error) {
+	// Nothing of the commit is collected meanwhile.
+	lock, err := im.repo.Lock(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	w, err := ocilayout.New(dest, how)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	var report func(encapsulate.Progress)
+	if progress != nil {
+		report = func(p encapsulate.Progress) {
+			progress(Progress{Stage: StageEncapsulate, LayersTotal: p.LayersTotal, LayersDone: p.Layers, Bytes: p.Bytes, BytesTotal: p.BytesTotal})
+		}
+	}
+	made, err := encapsulate.Encapsulate(ctx, im.repo, commit, w, opts, report)
+	if err != nil {
+		return nil, err
+	}
+	res = &EncapsulateResult{
+		Commit: commit.String(), ManifestDigest: made.ManifestDigest, ConfigDigest: made.ConfigDigest,
+		Chunking: string(made.Chunking), Note: made.Note,
+	}
+	for _, l := range made.Layers {
+		res.Layers = append(res.Layers, EncapsulatedLayer{Digest: l.Descriptor.Digest, DiffID: l.DiffID, Size: uint64(l.Descriptor.Size), Name: l.Name})
+	}
+	return res, nil
+}

@@ -1,0 +1,147 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/export"
+	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// Export writes a stored image out: as an image to an OCI layout, or as the root that its layers make together to a file. Package export
+// tells what they hold. progress may be nil; it is called with the number of files and must not block.
+func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func(Progress)) (*ExportResult, error) {
+	dest, err := export.ParseDestination(req.Destination)
+	if err != nil {
+		return nil, &Error{Kind: KindInvalidReference, Stage: StageExport, Err: err}
+	}
+	format, err := ocilayout.ParseFormat(req.Compression)
+	if err == nil && dest.Root != "" && req.Compression != "" {
+		err = fmt.Errorf("a destination %s: has no layers that could be compressed by %q", dest.Root, req.Compression)
+	}
+	if err != nil {
+		return nil, &Error{Kind: KindInvalidOption, Stage: StageExport, Err: err}
+	}
+	// Nothing of the image is collected meanwhile.
+	lock, err := im.repo.Lock(ctx, false)
+	if err != nil {
+		return nil, stopped(ctx, StageExport, classify(StageExport, err))
+	}
+	defer lock.Close()
+	image, err := im.storedImage(req.Image)
+	if err != nil {
+		return nil, err
+	}
+	res := &ExportResult{
+		Destination: req.Destination, Reference: image.name.String(), Commit: image.Commit.String(), ManifestDigest: image.Digest,
+	}
+	if dest.Root != "" {
+		err = im.exportRoot(ctx, image, dest, res, exportSteps(progress))
+	} else {
+		err = im.exportImage(ctx, image, dest, ocilayout.Compression{Format: format}, res, exportSteps(progress))
+	}
+	if err != nil {
+		return nil, stopped(ctx, StageExport, classifyExport(image, dest, err))
+	}
+	return res, nil
+}
+
+func (im *Importer) exportRoot(ctx context.Context, image namedImage, dest export.Destination, res *ExportResult, step func(uint64)) error {
+	written, err := export.WriteRoot(ctx, export.Root{
+		Repo: im.repo, Commit: image.Commit, Tree: objects.TreeDir{Tree: image.Object.Tree, Meta: image.Object.Meta},
+		ManifestDigest: image.Digest, Config: image.RawConfig,
+	}, dest, step)
+	if err != nil {
+		return err
+	}
+	res.Size, res.Cached, res.ConfigFile, res.Omitted = written.Size, written.Cached, written.ConfigFile, written.Omitted
+	if len(written.Omitted) > 0 {
+		im.log.WithField("destination", res.Destination).Warnf("extended attributes that %s can't hold are left out: %q", dest.Root, written.Omitted)
+	}
+	return nil
+}
+
+func (im *Importer) exportImage(
+	ctx context.Context, image namedImage, dest export.Destination, compression ocilayout.Compression, res *ExportResult, step func(uint64),
+) (err error) {
+	layers, err := im.heldLayers(image)
+	if err != nil {
+		return err
+	}
+	w, err := ocilayout.New(dest.Image, ocilayout.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	written, err := export.WriteImage(ctx, export.Image{Repo: im.repo, Image: image.Image, Layers: layers}, w, compression, step)
+	res.ManifestDigest, res.Size = written.ManifestDigest, written.Size
+	return err
+}
+
+// heldLayers reads the layers of an image, all of which must be here.
+func (im *Importer) heldLayers(image namedImage) ([]stored.Layer, error) {
+	layers := make([]stored.Layer, len(image.Manifest.Layers))
+	kinds := document.Kinds(image.Config, len(layers))
+	for i, l := range image.Manifest.Layers {
+		held, err := stored.ReadLayer(im.repo, l.Digest)
+		if err == nil {
+			err = held.CheckKind(kinds[i])
+		}
+		if err != nil {
+			return nil, &export.LayerError{Index: i + 1, Err: err}
+		}
+		layers[i] = held
+	}
+	return layers, nil
+}
+
+// exportSteps samples what is done into Progress values.
+func exportSteps(progress func(Progress)) func(total uint64) {
+	if progress == nil {
+		return nil
+	}
+	var done uint64
+	var last time.Time
+	return func(total uint64) {
+		if done++; done == total || time.Since(last) >= sampleInterval {
+			last = time.Now()
+			progress(Progress{Stage: StageExport, Steps: done, StepsTotal: total})
+		}
+	}
+}
+
+// classifyExport finds the kind of a failed export.
+func classifyExport(image namedImage, dest export.Destination, err error) *Error {
+	e := classify(StageExport, err)
+	var layer *export.LayerError
+	if errors.As(err, &layer) {
+		e.LayerIndex, e.LayerCount, e.Err = layer.Index, len(image.Manifest.Layers), layer.Err
+		e.Layer = image.Manifest.Layers[layer.Index-1].Digest
+	}
+	if e.Kind == KindCorrupted {
+		e.Hint = "`ostree-importctl verify --repair " + image.name.String() + "` mends it"
+	}
+	return classifyWritten(e, err)
+}
+
+// classifyWritten finds the kind of a failure to write an image or a root, and what helps.
+func classifyWritten(e *Error, err error) *Error {
+	var tool *export.ToolError
+	switch {
+	case e.Kind != KindFailed:
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		e.Kind, e.Hint = KindNoSpace, "free space there, or name another destination: nothing was left behind"
+	case errors.Is(err, unix.EROFS):
+		e.Kind, e.Hint = KindReadOnly, "name a destination that the daemon may write to, or allow it this one (ReadWritePaths= in a drop-in of its unit)"
+	case errors.Is(err, export.ErrToolMissing), errors.As(err, &tool):
+		e.Kind = KindToolFailed
+	}
+	return e
+}

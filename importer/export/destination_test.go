@@ -1,0 +1,31 @@
+package export_test
+
+import (
+	"testing"
+
+	"github.com/ostree-importd/ostree-importd/importer/export"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+)
+
+func TestParseDestination(t *testing.T) {
+	oci := func(name string) export.Destination {
+		return export.Destination{Image: reference.Image{Transport: reference.TransportOCI, Name: name}}
+	}
+	for text, want := range map[string]export.Destination{
+		"tar:/srv/os.tar":     {Root: export.Tar, Path: "/srv/os.tar"},
+		"squashfs:os:x":       {Root: export.Squashfs, Path: "os:x"},
+		"erofs:/os":           {Root: export.EROFS, Path: "/os"},
+		"oci:/srv/os:stable":  oci("/srv/os:stable"),
+		"oci-archive:/srv/os": {Image: reference.Image{Transport: reference.TransportOCIArchive, Name: "/srv/os"}},
+	} {
+		got, err := export.ParseDestination(text)
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "tar:", "tar:/srv/", "squashfs", "erofs:a\x00b", "oci:", "docker://registry.example.com/x", "dir:/srv/x", "/srv/os.tar"} {
+		if got, err := export.ParseDestination(text); err == nil {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}

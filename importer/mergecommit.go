@@ -1,0 +1,198 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"unicode/utf8"
+
+	"github.com/gowebpki/jcs"
+
+	"github.com/ostree-importd/ostree-importd/importer/layertar"
+	"github.com/ostree-importd/ostree-importd/importer/merge"
+	"github.com/ostree-importd/ostree-importd/importer/selinux"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// merge writes and lands the image's commit.
+func (p *Prepared) merge(ctx context.Context, r *reporter) error {
+	r.enter(StageMerge)
+	st, err := p.im.repo.NewStaging()
+	if err != nil {
+		return classify(StageMerge, err)
+	}
+	defer p.im.closeStaging(st)
+	commit, err := p.mergeCommit(ctx, st)
+	if err != nil {
+		return err
+	}
+	detached, err := p.detachedOf(commit)
+	if err == nil && detached != nil {
+		err = st.WriteDetached(commit, detached)
+	}
+	if err != nil {
+		return classify(StageMerge, err)
+	}
+	if err := st.SetRef(p.plan.ImageRef, commit); err != nil {
+		return classify(StageLand, err)
+	}
+	if !p.replaces.IsZero() {
+		if now, err := p.im.repo.Resolve(p.plan.ImageRef); err != nil || now != p.replaces {
+			return classify(StageLand, errors.Join(errReplaced, err))
+		}
+	}
+	r.enter(StageLand)
+	if err := st.Land(ctx); err != nil {
+		return classify(StageLand, err)
+	}
+	p.plan.Commit = commit.String()
+	return nil
+}
+
+// mergeCommit writes the image's commit, from layers that the repository has, into a staging, and sets there the refs of layers that it
+// had to label anew.
+func (p *Prepared) mergeCommit(ctx context.Context, st *ostreerepo.Staging) (objects.Checksum, error) {
+	derived := make([]stored.Layer, 0, len(p.plan.Layers))
+	for i, l := range p.plan.Layers {
+		if isBase(l) {
+			continue
+		}
+		held, err := p.layer(i)
+		if err == nil {
+			held, err = p.ground.label(ctx, st, held)
+		}
+		if err != nil {
+			return objects.Checksum{}, p.plan.layerError(classify(StageMerge, err), i+1)
+		}
+		p.plan.Layers[i].Commit = held.Commit.String()
+		derived = append(derived, held)
+	}
+	tree, err := p.im.mergeTree(ctx, st, &p.ground, derived)
+	if err != nil {
+		e := classify(StageMerge, err)
+		if e.LayerIndex > 0 {
+			e.LayerIndex += len(p.plan.Layers) - len(derived)
+		}
+		return objects.Checksum{}, p.plan.layerError(e, e.LayerIndex)
+	}
+	metadata, err := p.plan.metadata()
+	if err != nil {
+		return objects.Checksum{}, err
+	}
+	c := objects.Commit{Metadata: metadata, Tree: tree.Tree, Meta: tree.Meta}
+	var base *objects.Commit
+	if p.ground.base != nil {
+		base, c.Parent = &p.ground.base.Object, p.ground.base.Commit
+	}
+	c.Timestamp = p.plan.timestamp(base)
+	commit, err := st.WriteCommit(c)
+	if err != nil {
+		return objects.Checksum{}, classify(StageMerge, err)
+	}
+	return commit, nil
+}
+
+// layer reads the layer that the import has found or fetched. What the layer's ref names may be another by now: the same blob as another
+// image needs it.
+func (p *Prepared) layer(index int) (stored.Layer, error) {
+	l := p.plan.Layers[index]
+	c, err := objects.ParseChecksum(l.Commit)
+	if err != nil {
+		return stored.Layer{}, fmt.Errorf("%w: %s", ostreerepo.ErrNoRef, l.Ref)
+	}
+	held, err := stored.ReadLayerCommit(p.im.repo, c)
+	held.Ref = l.Ref
+	return held, err
+}
+
+// label gives a layer whose files are labelled by the ground's policy: the layer itself, or one that is the same but for the labels. Its
+// commit then takes the place of the other.
+func (g *ground) label(ctx context.Context, st *ostreerepo.Staging, l stored.Layer) (stored.Layer, error) {
+	policy := g.policy()
+	if policy == nil || l.Policy == policy.ID() {
+		return l, nil
+	}
+	tree, _, err := selinux.RelabelLayer(ctx, st, objects.TreeDir{Tree: l.Object.Tree, Meta: l.Object.Meta}, policy)
+	if err != nil {
+		return l, err
+	}
+	l.Object.Tree, l.Object.Meta = tree.Tree, tree.Meta
+	l.Policy = policy.ID()
+	l.Object.Metadata = maps.Clone(l.Object.Metadata)
+	l.Object.Metadata[layertar.MetaPolicy] = objects.String(l.Policy)
+	if l.Commit, err = st.WriteCommit(l.Object); err != nil {
+		return l, err
+	}
+	return l, st.SetRef(l.Ref, l.Commit)
+}
+
+// mergeTree puts the layers, which are labelled by the ground's policy, on the ground, and labels all anew if the outcome has another
+// policy.
+func (im *Importer) mergeTree(ctx context.Context, st *ostreerepo.Staging, g *ground, layers []stored.Layer) (merge.Tree, error) {
+	commits := make([]objects.Checksum, len(layers))
+	for i, l := range layers {
+		commits[i] = l.Commit
+	}
+	var base *objects.Commit
+	if g.base != nil {
+		base = &g.base.Object
+	}
+	tree, err := merge.Merge(ctx, st, base, commits, merge.Options{Rules: g.rules, Labels: g.policy()})
+	if err != nil || len(layers) == 0 {
+		return tree, err
+	}
+	var policy *selinux.Policy
+	id, err := selinux.ID(ctx, st, tree.Tree)
+	if err == nil && id != g.policy().ID() {
+		policy, err = selinux.Load(ctx, st, tree.Tree)
+	}
+	if errors.Is(err, selinux.ErrUnusable) && g.base == nil {
+		// Many plain images have parts of a policy that nobody uses. No host could boot with it anyway.
+		im.log.WithError(err).Warn("the image's files get no SELinux labels")
+		return tree, nil
+	}
+	if err != nil || policy == nil {
+		return tree, err
+	}
+	labelled, _, err := selinux.Relabel(ctx, st, objects.TreeDir{Tree: tree.Tree, Meta: tree.Meta}, policy, "/")
+	return merge.Tree{Tree: labelled.Tree, Meta: labelled.Meta}, err
+}
+
+// metadata gives the merge commit's metadata. Manifest and config are in canonical JSON (RFC 8785), so that two imports of
+// one image agree whatever formatting their sources chose.
+func (plan *Plan) metadata() (objects.Dict, error) {
+	manifest, err := canonical(plan.Manifest)
+	if err != nil {
+		return nil, &Error{Kind: KindUnsupportedImage, Stage: StageManifest, Err: fmt.Errorf("the manifest has no canonical JSON form: %w", err)}
+	}
+	config, err := canonical(plan.Config)
+	if err != nil {
+		return nil, &Error{Kind: KindUnsupportedImage, Stage: StageConfig, Err: fmt.Errorf("the config has no canonical JSON form: %w", err)}
+	}
+	return objects.Dict{
+		stored.MetaConfig:         objects.String(config),
+		layertar.MetaImporter:     objects.String(layertar.Importer),
+		stored.MetaManifest:       objects.String(manifest),
+		stored.MetaManifestDigest: objects.String(plan.ManifestDigest.String()),
+	}, nil
+}
+
+func canonical(raw []byte) (string, error) {
+	if !utf8.Valid(raw) { // which a commit's metadata can't hold
+		return "", errors.New("it is not UTF-8")
+	}
+	out, err := jcs.Transform(raw)
+	return string(out), err
+}
+
+// timestamp is the image's creation time in seconds. Where it says none it is that of the base commit, and 0 without one: the time of the
+// import would make every import another commit.
+func (plan *Plan) timestamp(base *objects.Commit) uint64 {
+	if plan.Created.IsZero() && base != nil {
+		return base.Timestamp
+	}
+	return uint64(max(0, plan.Created.Unix()))
+}

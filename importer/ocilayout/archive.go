@@ -1,0 +1,133 @@
+package ocilayout
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-importd/ostree-importd/importer/scratch"
+)
+
+// archive is a layout in a tar archive.
+type archive struct {
+	path string
+}
+
+// openArchive checks that the file at path can be written or replaced.
+func openArchive(path string) (place, *staging, error) {
+	a := &archive{path: filepath.Clean(path)}
+	info, err := os.Stat(a.path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return nil, nil, errors.New("the archive would replace something that is no file; name another one")
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, nil, err
+	}
+	s, err := newStaging(filepath.Dir(a.path))
+	return a, s, err
+}
+
+// An archive is written anew: nothing is there, and nothing was made.
+func (a *archive) size(digest.Digest) int64 { return -1 }
+func (a *archive) abandon()                 {}
+
+// publish puts the blobs together to a file and renames it.
+func (a *archive) publish(ctx context.Context, p publication) error {
+	index := newIndex()
+	if err := index.set(p.entry, p.tag); err != nil {
+		return err
+	}
+	path := p.staging.temporary()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	err = writeArchive(ctx, f, p, index)
+	if err == nil && p.sync {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path, a.path); err != nil || !p.sync {
+		return err
+	}
+	return scratch.SyncDir(filepath.Dir(a.path))
+}
+
+// writeArchive writes the entries in the order of their names.
+func writeArchive(ctx context.Context, to io.Writer, p publication, index *index) error {
+	w := tar.NewWriter(to)
+	made := map[string]bool{}
+	dir := func(name string) error {
+		if made[name] {
+			return nil
+		}
+		made[name] = true
+		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755})
+	}
+	if err := dir(ocispec.ImageBlobsDir + "/"); err != nil {
+		return err
+	}
+	for _, b := range p.blobs {
+		in := ocispec.ImageBlobsDir + "/" + b.Digest.Algorithm().String() + "/"
+		if err := dir(in); err != nil {
+			return err
+		}
+		if err := writeBlob(ctx, w, in+b.Digest.Encoded(), p.staging.blob(b.Digest), b.Size); err != nil {
+			return fmt.Errorf("blob %s: %w", b.Digest, err)
+		}
+	}
+	for _, file := range []struct {
+		name    string
+		content []byte
+	}{{ocispec.ImageIndexFile, index.marshal()}, {ocispec.ImageLayoutFile, layoutFile()}} {
+		if err := writeEntry(w, file.name, int64(len(file.content)), bytes.NewReader(file.content)); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// writeBlob moves a blob into the archive: its file is deleted as soon as possible, so that no more than one is on the disk twice.
+func writeBlob(ctx context.Context, w *tar.Writer, name, path string, size int64) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = writeEntry(w, name, size, contextReader{ctx, f})
+	return errors.Join(err, f.Close(), os.Remove(path))
+}
+
+func writeEntry(w *tar.Writer, name string, size int64, content io.Reader) error {
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size}); err != nil {
+		return err
+	}
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, content, make([]byte, writeBuffer))
+	return err
+}
+
+// contextReader fails when its context has ended.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}

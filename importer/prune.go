@@ -1,0 +1,195 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/ostree-importd/ostree-importd/importer/collect"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+)
+
+// Prune drops what nothing needs: layer refs, images that the policy doesn't keep, and then unreachable objects. It waits
+// until no import runs, in this or in another process. progress may be nil.
+func (im *Importer) Prune(ctx context.Context, req PruneRequest, progress func(Progress)) (*PruneResult, error) {
+	policy, err := prunePolicy(req)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := im.repo.Lock(ctx, true)
+	if err != nil {
+		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
+	}
+	defer lock.Close()
+	return im.prune(ctx, policy, req.DryRun, progress)
+}
+
+func prunePolicy(req PruneRequest) (collect.Policy, error) {
+	invalid := func(format string, args ...any) (collect.Policy, error) {
+		return collect.Policy{}, &Error{Kind: KindInvalidOption, Stage: StageCollect, Err: fmt.Errorf(format, args...)}
+	}
+	switch {
+	case req.Scope != PruneLayers && req.Scope != PruneImages:
+		return invalid("the scope %q is neither %q nor %q", req.Scope, PruneLayers, PruneImages)
+	case req.KeepLast < 0:
+		return invalid("%d images to keep is out of range", req.KeepLast)
+	case req.Scope == PruneLayers && (req.KeepLast > 0 || req.Quota > 0):
+		return invalid("keep-last and quota are about images: they need the scope %q", PruneImages)
+	}
+	return collect.Policy{Undeployed: req.Scope == PruneImages, KeepLast: req.KeepLast, Quota: req.Quota}, nil
+}
+
+// prune does the work of Prune under the exclusive lock.
+func (im *Importer) prune(ctx context.Context, policy collect.Policy, dryRun bool, progress func(Progress)) (*PruneResult, error) {
+	report := func(done, total int) {
+		if progress != nil {
+			progress(Progress{Stage: StageCollect, Steps: uint64(done), StepsTotal: uint64(total)})
+		}
+	}
+	report(0, 0)
+	decisions, err := collect.Decide(ctx, im.repo, policy)
+	if err != nil {
+		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
+	}
+	res := &PruneResult{DryRun: dryRun, Refs: make([]PrunedRef, len(decisions))}
+	var drop []string
+	without := map[string]bool{}
+	for i, d := range decisions {
+		res.Refs[i] = PrunedRef{Ref: d.Ref, Name: d.Name, Deleted: d.Delete, Reason: d.Reason}
+		if !d.Delete {
+			continue
+		}
+		drop, without[d.Ref] = append(drop, d.Ref), true
+		if d.Image {
+			res.Images++
+		} else {
+			res.Layers++
+		}
+	}
+	garbage, garbageErr := im.repo.Garbage(ctx, without)
+	if ctx.Err() != nil {
+		return nil, stopped(ctx, StageCollect, garbageErr)
+	}
+	if !dryRun {
+		report(0, len(drop))
+		if err := im.repo.DeleteRefs(ctx, drop...); err != nil {
+			return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
+		}
+		report(len(drop), len(drop))
+	}
+	if garbageErr != nil {
+		return nil, pruneError(garbageErr)
+	}
+	usage := garbage.Usage
+	if !dryRun {
+		if garbage.Objects > 0 {
+			if err := im.repo.Prune(ctx); err != nil {
+				return nil, stopped(ctx, StageCollect, pruneError(err))
+			}
+		}
+		usage = garbage.Gone()
+	}
+	res.Objects, res.Bytes = usage.Objects, usage.Bytes
+	return res, nil
+}
+
+// pruneError is about objects that can't be pruned.
+func pruneError(err error) *Error {
+	e := classify(StageCollect, err)
+	if errors.Is(err, ostreerepo.ErrNoObject) || errors.Is(err, ostreerepo.ErrCorrupted) {
+		e.Kind = KindCorrupted
+		e.Hint = "refs that nothing needs were dropped, but ostree deletes no objects while a commit is damaged: " +
+			"`ostree-importctl verify --repair` finds and mends an image, `ostree-importctl remove` drops it"
+	}
+	return e
+}
+
+// collectAfter drops what an import has made superfluous. What keeps it from that is no failure of the import: it is done by
+// the next one. Somebody else who is at work on the repository does it at the end of that.
+func (im *Importer) collectAfter(ctx context.Context) {
+	lock, err := im.repo.TryLock()
+	if err == nil && lock == nil {
+		im.log.Debug("not collecting now: somebody else works on the repository")
+		return
+	}
+	var res *PruneResult
+	if err == nil {
+		defer lock.Close()
+		res, err = im.prune(ctx, collect.Policy{}, false, nil)
+	}
+	if err != nil {
+		im.log.WithError(err).Warn("collecting what no image needs any more")
+		return
+	}
+	im.log.WithField("layers", res.Layers).WithField("objects", res.Objects).WithField("bytes", res.Bytes).Debug("collected")
+}
+
+// share takes the lock that keeps a collection away until what is done has a ref that needs it.
+func (im *Importer) share(ctx context.Context, stage Stage) (io.Closer, error) {
+	lock, err := im.repo.Lock(ctx, false)
+	if err != nil {
+		return nil, stopped(ctx, stage, classify(stage, err))
+	}
+	return lock, nil
+}
+
+// Remove drops images and then, unless the request says otherwise, what only they needed. An image that a deployment uses
+// loses its name, and keeps its layers. progress may be nil.
+func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func(Progress)) (*RemoveResult, error) {
+	if len(req.Images) == 0 {
+		return nil, &Error{Kind: KindInvalidOption, Stage: StageReference, Err: errors.New("no image is named")}
+	}
+	refs := make([]string, len(req.Images))
+	for i, name := range req.Images {
+		ref, err := im.storedRef(name)
+		if err != nil {
+			return nil, err
+		}
+		refs[i] = ref
+	}
+	lock, err := im.repo.Lock(ctx, true)
+	if err != nil {
+		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
+	}
+	defer lock.Close()
+	res := &RemoveResult{Removed: []string{}, Missing: []string{}}
+	var drop []string
+	for i, ref := range refs {
+		if slices.Contains(refs[:i], ref) {
+			continue
+		}
+		if _, err := im.repo.Resolve(ref); errors.Is(err, ostreerepo.ErrNoRef) {
+			res.Missing = append(res.Missing, req.Images[i])
+			continue
+		}
+		drop, res.Removed = append(drop, ref), append(res.Removed, req.Images[i])
+	}
+	if err := im.repo.DeleteRefs(ctx, drop...); err != nil {
+		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
+	}
+	if len(drop) > 0 && !req.SkipGC {
+		if res.Collected, err = im.prune(ctx, collect.Policy{}, false, progress); err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+// storedRef is the ref of a stored image that is named in any form, or, for one whose name can't be read, by the ref itself.
+func (im *Importer) storedRef(name string) (string, error) {
+	if len(name) > len(reference.ImagePrefix) && name[:len(reference.ImagePrefix)+1] == reference.ImagePrefix+"/" {
+		return name, nil
+	}
+	parsed, err := reference.Parse(name)
+	if err != nil {
+		return "", &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
+	}
+	ref, err := reference.ImageRef(parsed.Image)
+	if err != nil {
+		return "", &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
+	}
+	return ref, nil
+}

@@ -1,0 +1,213 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ostree-importd/ostree-importd/importer/check"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// repair mends the images that can be mended, one after the other, and brings res up to date. That an image can't be mended is no error.
+func (v *verification) repair(ctx context.Context, req VerifyRequest, res *VerifyResult, progress func(Progress)) error {
+	failures := map[string]error{}
+	for _, image := range v.images {
+		if image.State != StateDamaged || image.unknown {
+			continue
+		}
+		if err := v.im.repairImage(ctx, image.ref, req, res, progress); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			failures[image.ref.Name] = err
+		}
+	}
+	after, err := v.im.look(ctx, v.names(), progress)
+	if err != nil {
+		return err
+	}
+	for i, before := range v.images {
+		res.Images[i] = outcome(before, after.images[i], failures[before.ref.Name])
+	}
+	return nil
+}
+
+// outcome tells what a repair has made of an image.
+func outcome(before, after *verified, failure error) VerifiedImage {
+	if before.State != StateDamaged {
+		return after.VerifiedImage
+	}
+	found := before.VerifiedImage
+	if after.State == StateGood {
+		found.State, found.Commit = StateRepaired, after.VerifiedImage.Commit
+		if after.ref.Commit != before.ref.Commit {
+			found.Damage = append(found.Damage, Damage{
+				Problem: fmt.Sprintf("%s could not be made again by this program, or was replaced meanwhile", before.ref.Commit),
+			})
+		}
+		return found
+	}
+	found = after.VerifiedImage
+	switch {
+	case before.unknown:
+		found.Damage = append(found.Damage, Damage{Problem: "nobody knows any more which manifest it had: import it again by its name, or remove it"})
+	case failure != nil:
+		found.Damage = append(found.Damage, Damage{Problem: fmt.Sprintf("it can't be repaired: %v", failure)})
+	}
+	return found
+}
+
+// names gives the refs that are verified.
+func (v *verification) names() []string {
+	names := make([]string, len(v.images))
+	for i, image := range v.images {
+		names[i] = image.ref.Name
+	}
+	return names
+}
+
+// errReplaced says that an image's ref names another commit than before.
+var errReplaced = errors.New("the image was replaced meanwhile")
+
+// repairImage imports an image once more as it was, by its digest, after what is damaged of it was put out of the way. That is done only
+// when its source can be had. Only the damaged layers are fetched.
+func (im *Importer) repairImage(ctx context.Context, ref ostreerepo.Ref, req VerifyRequest, res *VerifyResult, progress func(Progress)) error {
+	image, err := im.lookAgain(ctx, ref)
+	if err != nil || image.images[0].State != StateDamaged { // what it shared with another one was mended with that
+		return err
+	}
+	p, err := im.resumeStored(image.images[0], req)
+	if err != nil {
+		return err
+	}
+	defer p.discard()
+	if image.images[0].needsLayers() {
+		if err := p.reopen(ctx); err != nil {
+			return err
+		}
+	}
+	if err := image.makeRoom(ctx); err != nil {
+		return err
+	}
+	done, err := p.Import(ctx, progress)
+	if err != nil {
+		return err
+	}
+	for _, l := range done.Layers {
+		if !l.Cached {
+			res.LayersFetched++
+		}
+	}
+	res.BytesFetched += done.BytesFetched
+	return nil
+}
+
+// lookAgain verifies one image, which must still be the one that the ref has named.
+func (im *Importer) lookAgain(ctx context.Context, ref ostreerepo.Ref) (*verification, error) {
+	v, err := im.look(ctx, []string{ref.Name}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if v.images[0].ref.Commit != ref.Commit {
+		return nil, errReplaced
+	}
+	return v, nil
+}
+
+// needsLayers tells whether a layer is damaged, or of the image's commit only what the layers bring.
+func (image *verified) needsLayers() bool {
+	for _, d := range image.Damage {
+		if d.LayerIndex > 0 {
+			return true
+		}
+	}
+	return image.Truncated > 0
+}
+
+// resumeStored prepares the import of an image as it was.
+func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared, error) {
+	name, err := reference.ImageOfRef(image.ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	p := im.Resume(Plan{
+		Request: Request{Image: name.String(), Jobs: req.Jobs, Access: req.Access, SkipGC: true}, Reference: name.String(), ImageRef: image.ref.Name,
+		Manifest: image.image.RawManifest, Config: image.image.RawConfig, ManifestDigest: image.image.Digest,
+	})
+	n, err := im.resolve(p.plan.Request)
+	if err != nil {
+		return nil, err
+	}
+	p.replaces, p.voucher.who = image.ref.Commit, n.source.Signature
+	return p, nil
+}
+
+// makeRoom puts what is damaged of an image out of the way: objects are deleted, commits that lack any are marked as incomplete, and refs of
+// layers that name no commit which could be read are dropped. No import runs meanwhile.
+func (v *verification) makeRoom(ctx context.Context) error {
+	lock, err := v.im.repo.Lock(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	image := v.images[0]
+	if now, err := v.im.repo.Resolve(image.ref.Name); err != nil || now != image.ref.Commit {
+		return errors.Join(errReplaced, err)
+	}
+	commits := []objects.Checksum{image.ref.Commit}
+	var drop []string
+	for i := range image.layers {
+		commit, ref := v.layerCommit(image, i)
+		if ref != "" {
+			drop = append(drop, ref)
+		}
+		if !commit.IsZero() {
+			commits = append(commits, commit)
+		}
+	}
+	var lacking []objects.Checksum
+	for _, commit := range commits {
+		damage, err := v.checker.Damage(ctx, commit)
+		if err != nil {
+			return err
+		}
+		if len(damage) > 0 {
+			lacking = append(lacking, commit)
+		}
+	}
+	if err := v.im.repo.DeleteRefs(ctx, drop...); err != nil {
+		return err
+	}
+	for o, problem := range v.checker.AllBad() {
+		if problem == check.Incomplete {
+			continue
+		}
+		if err := v.im.repo.Discard(o.Kind, o.Checksum); err != nil {
+			return err
+		}
+	}
+	for _, commit := range lacking {
+		if v.im.repo.Has(objects.KindCommit, commit) {
+			if err := v.im.repo.MarkPartial(commit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// layerCommit gives the commit that the ref of a layer names, and the ref too if that commit can't be read.
+func (v *verification) layerCommit(image *verified, i int) (commit objects.Checksum, useless string) {
+	ref := image.layers[i].Ref
+	commit, err := v.im.repo.Resolve(ref)
+	if err != nil {
+		return objects.Checksum{}, ref
+	}
+	if _, err := v.im.repo.Commit(commit); err != nil {
+		return commit, ref
+	}
+	return commit, ""
+}

@@ -1,0 +1,157 @@
+package roottree
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+const (
+	// xattrPrefix begins the names of PAX records that hold extended attributes.
+	xattrPrefix = "SCHILY.xattr."
+	permissions = 0o7777
+	copyBuffer  = 256 << 10
+)
+
+// KeepXattr says whether the extended attribute of an entry is to be written. It is asked for those only that can be.
+type KeepXattr func(name string) bool
+
+// Archive writes entries as a PAX archive. Its methods are called one after the other.
+type Archive struct {
+	source Source
+	out    *tar.Writer
+	keep   KeepXattr
+	buffer []byte
+	shared map[objects.Checksum]shared // what AddShared has written
+}
+
+// shared is a file that others can be hard links to.
+type shared struct {
+	path     string
+	uid, gid uint32
+	mode     uint32
+}
+
+// NewArchive begins an archive of objects from source. With a nil keep all extended attributes are written; one that an archive can't
+// hold, because its name has an equals sign, is left out after keep was asked for it. The archive must be closed.
+func NewArchive(source Source, w io.Writer, keep KeepXattr) *Archive {
+	if keep == nil {
+		keep = func(string) bool { return true }
+	}
+	return &Archive{source: source, out: tar.NewWriter(w), keep: keep, buffer: make([]byte, copyBuffer), shared: make(map[objects.Checksum]shared)}
+}
+
+// Add writes an entry with its content, which is verified then. The root is written as "./". Errors have the path.
+func (a *Archive) Add(ctx context.Context, e Entry) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var err error
+	if e.IsDir() {
+		err = a.dir(e)
+	} else {
+		_, err = a.file(ctx, e)
+	}
+	if err != nil {
+		return at(e.Path, err)
+	}
+	return nil
+}
+
+// AddShared is Add, except that a file with content which AddShared has written before becomes a hard link to that.
+func (a *Archive) AddShared(ctx context.Context, e Entry) error {
+	if e.IsDir() {
+		return a.Add(ctx, e)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := a.sharedFile(ctx, e); err != nil {
+		return at(e.Path, err)
+	}
+	return nil
+}
+
+func (a *Archive) sharedFile(ctx context.Context, e Entry) error {
+	if first, written := a.shared[e.File]; written {
+		h := a.entry(e.Path, first.uid, first.gid, first.mode, nil)
+		h.Typeflag, h.Linkname = tar.TypeLink, first.path
+		return a.header(h)
+	}
+	h, err := a.file(ctx, e)
+	if err == nil && h.Size > 0 {
+		a.shared[e.File] = shared{e.Path, uint32(h.Uid), uint32(h.Gid), uint32(h.Mode)}
+	}
+	return err
+}
+
+func (a *Archive) dir(e Entry) error {
+	m, err := a.source.DirMeta(e.Dir.Meta)
+	if err != nil {
+		return err
+	}
+	name := e.Path + "/"
+	if e.Path == "" {
+		name = "./"
+	}
+	h := a.entry(name, m.UID, m.GID, m.Mode, m.Xattrs)
+	h.Typeflag = tar.TypeDir
+	return a.header(h)
+}
+
+// file gives the header that it has written.
+func (a *Archive) file(ctx context.Context, e Entry) (h *tar.Header, err error) {
+	c, err := open(a.source, e.File)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	h = a.entry(e.Path, c.UID, c.GID, c.Mode, c.Xattrs)
+	if c.IsSymlink() {
+		h.Typeflag, h.Linkname = tar.TypeSymlink, c.Target
+		return h, a.header(h)
+	}
+	h.Typeflag, h.Size = tar.TypeReg, c.size
+	if err := a.header(h); err != nil {
+		return nil, err
+	}
+	err = c.copyTo(ctx, a.out, a.buffer)
+	if errors.Is(err, tar.ErrWriteTooLong) {
+		err = c.wrongSize(uint64(c.size))
+	}
+	return h, err
+}
+
+// Close ends the archive. It does not close what the archive is written to.
+func (a *Archive) Close() error { return a.out.Close() }
+
+func (a *Archive) entry(name string, uid, gid, mode uint32, xattrs objects.Xattrs) *tar.Header {
+	h := &tar.Header{Name: name, Uid: int(uid), Gid: int(gid), Mode: int64(mode & permissions)}
+	for _, x := range xattrs {
+		if !a.keep(x.Name) || strings.Contains(x.Name, "=") {
+			continue
+		}
+		if h.PAXRecords == nil {
+			h.PAXRecords = make(map[string]string)
+		}
+		h.PAXRecords[xattrPrefix+x.Name] = string(x.Value)
+	}
+	return h
+}
+
+func (a *Archive) header(h *tar.Header) error {
+	h.Format = tar.FormatPAX
+	err := a.out.WriteHeader(h)
+	if errors.Is(err, tar.ErrFieldTooLong) {
+		err = errors.New("its extended attributes have more than 1 MiB, which an archive can't hold")
+	}
+	if err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package stored
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// Metadata keys of a merge commit; the values are strings. Other importers write and read the same.
+const (
+	MetaConfig         = "ostree.container.image-config"
+	MetaManifest       = "ostree.manifest"
+	MetaManifestDigest = "ostree.manifest-digest"
+)
+
+// MetaSignatureText (s) in the detached metadata of a merge commit is what the check of the signatures of the commit inside the image
+// has said.
+const MetaSignatureText = "ostree-importd.signature-text"
+
+// Image is an image as its merge commit tells it, whoever wrote that.
+type Image struct {
+	Commit      objects.Checksum
+	Object      objects.Commit // what Commit names; zero when that can't be read
+	Digest      digest.Digest  // of the manifest
+	RawManifest []byte
+	RawConfig   []byte // nil when the commit has none, or null
+	Manifest    *ocispec.Manifest
+	Config      *document.Config
+}
+
+// ReadImage reads a merge commit. What could be read is returned along with the error.
+func ReadImage(repo *ostreerepo.Repo, commit objects.Checksum) (Image, error) {
+	s := Image{Commit: commit, Manifest: &ocispec.Manifest{}, Config: &document.Config{}}
+	c, err := repo.Commit(commit)
+	if err != nil {
+		return s, err
+	}
+	s.Object = c
+	text, err := metadataString(c.Metadata, MetaManifestDigest)
+	if err != nil {
+		return s, err
+	}
+	s.Digest = digest.Digest(text)
+	if text, err = metadataString(c.Metadata, MetaManifest); err != nil {
+		return s, err
+	}
+	s.RawManifest = []byte(text)
+	if s.Manifest, err = document.ParseManifest(s.RawManifest); err != nil {
+		s.Manifest = &ocispec.Manifest{}
+		return s, err
+	}
+	if text, ok := c.Metadata[MetaConfig].AsString(); ok && text != "null" {
+		s.RawConfig = []byte(text)
+	}
+	config, err := document.ParseConfig(s.RawConfig)
+	if err != nil {
+		return s, err
+	}
+	s.Config = config
+	return s, checkTree(repo, commit, c)
+}
+
+// Kinds gives the kinds of the image's layers, all "" for an image that was stored without its config, from which alone they follow.
+func (s *Image) Kinds() []string {
+	if s.RawConfig == nil {
+		return make([]string, len(s.Manifest.Layers))
+	}
+	return document.Kinds(s.Config, len(s.Manifest.Layers))
+}
+
+func metadataString(metadata objects.Dict, key string) (string, error) {
+	v, ok := metadata[key]
+	if !ok {
+		return "", fmt.Errorf("the commit has no metadata %s", key)
+	}
+	text, ok := v.AsString()
+	if !ok || text == "" {
+		return "", fmt.Errorf("the commit's metadata %s is not a text", key)
+	}
+	return text, nil
+}
+
+// checkTree reports a commit that is not whole. When ostree knows that, as after `ostree fsck --delete`, the commit counts as
+// missing, and landing it again completes it. When ostree doesn't, landing it again would change nothing, so it counts as
+// corrupted.
+func checkTree(repo *ostreerepo.Repo, commit objects.Checksum, c objects.Commit) error {
+	switch _, err := os.Lstat(filepath.Join(repo.Path(), "state", commit.String()+".commitpartial")); {
+	case err == nil:
+		return fmt.Errorf("%w: commit %s is incomplete", ostreerepo.ErrNoObject, commit)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if repo.Has(objects.KindDirTree, c.Tree) && repo.Has(objects.KindDirMeta, c.Meta) {
+		return nil
+	}
+	return fmt.Errorf("%w: the root of commit %s is missing; `ostree refs --delete` of what names it and `ostree prune --refs-only` make room for a good copy",
+		ostreerepo.ErrCorrupted, commit)
+}
+
+// RefError adds to the error of resolving a ref what helps against a damaged one, which ostree doesn't overwrite.
+func RefError(ref string, err error) error {
+	if errors.Is(err, ostreerepo.ErrCorrupted) {
+		return fmt.Errorf("%w; `ostree refs --delete %s` makes room for a good one", err, ref)
+	}
+	return err
+}
+
+// SignatureText gives what the check of signatures has said when the image was imported, "" when there was none.
+func SignatureText(repo *ostreerepo.Repo, commit objects.Checksum) (string, error) {
+	detached, err := repo.Detached(commit)
+	if errors.Is(err, ostreerepo.ErrNoObject) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	text, _ := detached[MetaSignatureText].AsString()
+	return text, nil
+}

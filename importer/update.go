@@ -1,0 +1,160 @@
+package importer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
+	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+)
+
+// CheckUpdate tells whether an image's name stands for another manifest at its origin than the stored one, and records that
+// beside the stored image; with Offline it tells what is recorded. It fetches no layers.
+func (im *Importer) CheckUpdate(ctx context.Context, req UpdateRequest) (*Update, error) {
+	image, err := im.storedImage(req.Image)
+	if err != nil {
+		return nil, err
+	}
+	if req.Offline {
+		return im.recordedUpdate(image)
+	}
+	prepared, err := im.Prepare(ctx, Request{Image: req.Image, Access: req.Access})
+	if err != nil {
+		return nil, err
+	}
+	defer prepared.discard()
+	plan := prepared.Plan()
+	update := &Update{Reference: image.name.String()}
+	if plan.ManifestDigest != image.Digest {
+		update.Available, update.ManifestDigest = true, plan.ManifestDigest
+		update.Version, update.Created = plan.Version, plan.Created
+		update.LayersToFetch, update.BytesToFetch = plan.LayersToFetch, plan.BytesToFetch
+	}
+	return update, nil
+}
+
+// recordedUpdate tells what the last look at the origin has found.
+func (im *Importer) recordedUpdate(image namedImage) (*Update, error) {
+	newer, err := stored.ReadUpdate(im.repo, image.ref, image.Image)
+	if err != nil {
+		return nil, &Error{
+			Kind: KindCorrupted, Stage: StageInventory, Err: fmt.Errorf("%s: %w", image.name, err),
+			Hint: "ask its origin, which records it anew",
+		}
+	}
+	update := &Update{}
+	if newer != nil {
+		update = describeUpdate(newer, func(d digest.Digest) bool {
+			_, err := stored.ReadLayer(im.repo, d)
+			return err == nil
+		})
+	}
+	update.Reference = image.name.String()
+	return update, nil
+}
+
+// describeUpdate describes a recorded newer image; has tells of a layer whether the repository has it.
+func describeUpdate(newer *stored.Image, has func(digest.Digest) bool) *Update {
+	update := &Update{Available: true, ManifestDigest: newer.Digest, Version: newer.Config.Version()}
+	update.Created, _ = document.Created(newer.Manifest, newer.Config)
+	seen := map[digest.Digest]bool{}
+	for _, l := range newer.Manifest.Layers {
+		if !seen[l.Digest] && !has(l.Digest) {
+			update.LayersToFetch++
+			update.BytesToFetch += uint64(max(0, l.Size))
+		}
+		seen[l.Digest] = true
+	}
+	return update
+}
+
+// noteUpdate records what the name of a stored image stands for at its origin, or that it is what is stored. An image that is
+// imported from another name than it is recorded under is no news of that name. That it can't be recorded, as on a read-only file
+// system, is no failure of finding it out.
+func (p *Prepared) noteUpdate(ctx context.Context, origin reference.Image) {
+	ref, err := reference.ImageRef(origin)
+	if err != nil || ref != p.plan.ImageRef {
+		return
+	}
+	if err := p.tryNoteUpdate(ctx); err != nil {
+		p.im.log.WithField("image", p.plan.Reference).WithError(err).Warn("recording which image is the newest of its name")
+	}
+}
+
+func (p *Prepared) tryNoteUpdate(ctx context.Context) error {
+	im, ref := p.im, p.plan.ImageRef
+	commit, err := im.repo.Resolve(ref)
+	if errors.Is(err, ostreerepo.ErrNoRef) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	image, err := stored.ReadImage(im.repo, commit)
+	if err != nil { // about to be imported anew
+		return nil
+	}
+	metadata, err := p.plan.metadata()
+	if err != nil {
+		return err
+	}
+	note := func(detached objects.Dict) {
+		if p.plan.ManifestDigest == image.Digest {
+			stored.ClearUpdate(detached, ref)
+		} else {
+			stored.SetUpdate(detached, ref, metadata)
+		}
+	}
+	if detached, err := im.detachedAfter(commit, note); detached == nil {
+		return err
+	}
+	lock, err := im.share(ctx, StageLand)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return im.changeDetached(ctx, commit, note)
+}
+
+// detachedAfter gives the detached metadata of a commit as they are after a change, nil when that changes nothing. Those that nobody can
+// read are given up.
+func (im *Importer) detachedAfter(commit objects.Checksum, change func(objects.Dict)) (objects.Dict, error) {
+	detached, err := im.repo.Detached(commit)
+	damaged := errors.Is(err, ostreerepo.ErrCorrupted)
+	if damaged || errors.Is(err, ostreerepo.ErrNoObject) {
+		detached, err = objects.Dict{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	before := detached.Marshal()
+	change(detached)
+	if !damaged && bytes.Equal(before, detached.Marshal()) {
+		return nil, nil
+	}
+	return detached, nil
+}
+
+// changeDetached changes the detached metadata of an image's commit. The caller holds the lock that keeps a collection away.
+func (im *Importer) changeDetached(ctx context.Context, commit objects.Checksum, change func(objects.Dict)) error {
+	detached, err := im.detachedAfter(commit, change)
+	if err != nil || detached == nil {
+		return err
+	}
+	st, err := im.repo.NewStaging()
+	if err != nil {
+		return err
+	}
+	defer im.closeStaging(st)
+	if err := st.WriteDetached(commit, detached); err != nil {
+		return err
+	}
+	return st.LandDetached(ctx, commit)
+}
