@@ -43,7 +43,7 @@ lint: ## format, vet, static analysis, shell scripts, XML and unit files
 
 .PHONY: test
 test: ## unit and end-to-end tests, with the race detector
-	$(ENSURE) ostree skopeo dbus-daemon busctl docker-registry umoci pgrep setfattr setpriv mkfs.ext4 cc zstd xz
+	$(ENSURE) ostree skopeo dbus-daemon busctl docker-registry umoci pgrep setfattr setpriv mount mkfs.ext4 mksquashfs mkfs.erofs cc zstd xz
 	$(GO) test -race -count 1 -timeout 30m ./...
 
 .PHONY: fuzz-smoke

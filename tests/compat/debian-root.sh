@@ -12,7 +12,8 @@ suite=${1:?usage: debian-root.sh SUITE}
 packages=(
 	ostree skopeo umoci docker-registry
 	dbus systemd systemd-sysv polkitd
-	acl attr ca-certificates e2fsprogs libcap2-bin mount procps xz-utils zstd
+	acl attr ca-certificates e2fsprogs erofs-utils gpg gpg-agent gpgconf libcap2-bin
+	mount openssl procps rpm squashfs-tools xz-utils zstd
 )
 
 if [ "$(id -u)" -ne 0 ]; then

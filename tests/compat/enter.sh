@@ -23,6 +23,9 @@ mount --bind "$work/bin" "$scratch/root/importd/bin"
 mount --rbind /dev "$scratch/root/dev"
 mount --rbind /sys "$scratch/root/sys"
 mount -t proc proc "$scratch/root/proc"
+# The policy's package can't be configured in every suite's root; its files are the same for all.
+mkdir -p "$scratch/root/etc/selinux"
+cp -a /etc/selinux/default /etc/selinux/config "$scratch/root/etc/selinux/"
 cp "$work/packages" "$here/inside.sh" "$scratch/root/importd/"
 exec env -i TERM=dumb LANG=C.UTF-8 HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 	IMPORTD_BINDIR=/importd/bin \

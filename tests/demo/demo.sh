@@ -112,6 +112,10 @@ say 'What is stored, by command and by bus call'
 run "${ctl[@]}" images
 run busctl --user --no-pager call org.ostree.import1 /org/ostree/import1 org.ostree.import1.Manager ListImages
 
+say 'Is it sound? Is anything there that nothing needs?'
+run "${ctl[@]}" verify
+run "${ctl[@]}" gc --dry-run
+
 say 'The commit in the repository'
 ref=$(ostree --repo="$work/repo" refs --list | grep '^ostree/container/image/')
 run ostree --repo="$work/repo" refs

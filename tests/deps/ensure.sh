@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Sees to it that commands which the project's targets run are there.
+# Sees to it that commands and files which the project's targets need are there.
 #
-#   ensure.sh COMMAND...
+#   ensure.sh COMMAND-OR-FILE...
 #
-# On Debian and its kin missing ones are installed with apt-get (through sudo
-# when not root); elsewhere they are named, with the packages that hold them,
-# and the script fails.
+# A name that begins with a slash is a file's. On Debian and its kin missing
+# ones are installed with apt-get (through sudo when not root); elsewhere they
+# are named, with the packages that hold them, and the script fails.
 set -euo pipefail
 
-# Debian package of a command, where it is not called like the command.
+# Debian package of a command, where it is not called like the command, or of a
+# file. That of the SELinux policy doesn't switch SELinux on.
 package_of() {
 	case "$1" in
 	dbus-daemon | dbus-send) echo dbus ;;
@@ -17,11 +18,16 @@ package_of() {
 	setfattr | getfattr) echo attr ;;
 	setcap | getcap) echo libcap2-bin ;;
 	mkfs.ext4) echo e2fsprogs ;;
+	mksquashfs | sqfstar) echo squashfs-tools ;;
+	mkfs.erofs) echo erofs-utils ;;
 	xz) echo xz-utils ;;
 	xmllint) echo libxml2-utils ;;
 	setpriv | unshare | mount) echo util-linux ;;
 	cc) echo build-essential ;;
 	pgrep) echo procps ;;
+	rpmbuild) echo rpm ;;
+	dpkg-query) echo dpkg ;;
+	/etc/selinux/default/*) echo selinux-policy-default ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -29,7 +35,10 @@ package_of() {
 PATH=$PATH:/usr/sbin:/sbin
 missing=()
 for command in "$@"; do
-	command -v "$command" >/dev/null || missing+=("$command")
+	case "$command" in
+	/*) [ -e "$command" ] || missing+=("$command") ;;
+	*) command -v "$command" >/dev/null || missing+=("$command") ;;
+	esac
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
