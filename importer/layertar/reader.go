@@ -134,6 +134,10 @@ func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader
 		if err != nil {
 			return blob.NewEntryError(h.Name, fmt.Errorf("a hard link to %s: %w", blob.Quote(h.Linkname), err))
 		}
+		if r.opts.Rules.SysrootLinks && inRepository(path) {
+			r.holdLink(path, target)
+			return nil
+		}
 		return r.tree.putLink(o, &pendingLink{
 			entry: h.Name, targetName: h.Linkname, path: path, target: target, droppable: r.isDroppable(h, path, target),
 		})

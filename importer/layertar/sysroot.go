@@ -42,6 +42,18 @@ func (r *reader) hold(h *tar.Header, path []string, o owner, source io.Reader) e
 	return nil
 }
 
+// holdLink keeps the content of a hard link's target for links to the place that the link has in the repository. One whose target the layer
+// doesn't have is an object of the commit below: nothing needs it.
+func (r *reader) holdLink(path, target []string) {
+	c := r.tree.takeHeld(target)
+	if n := r.tree.at(target); c == nil && n != nil {
+		c = n.content
+	}
+	if c != nil {
+		r.tree.hold(path, &heldFile{content: c})
+	}
+}
+
 // isDroppable reports whether a hard link stays out of the tree when the layer has no target for it.
 func (r *reader) isDroppable(h *tar.Header, path, target []string) bool {
 	return r.opts.Rules.SysrootLinks && isModified(h) && inRepository(target) && !inRepository(path)
