@@ -27,6 +27,12 @@ const (
 	actionCancel          = BusName + ".cancel"
 )
 
+// detailNames are the details of every question to polkit. Each is always there, "" where there is nothing to say: a rule that
+// looks at one that is absent ends with a TypeError.
+var detailNames = []string{
+	"image", "images", "transport", "target", "destination", "prior", "scope", "job", "type", "options",
+}
+
 // permission is what polkit is asked for. Its details are for rules, and for the text that a person sees.
 type permission struct {
 	action  string
@@ -39,7 +45,7 @@ type permission struct {
 func fetching(action, image, target string, access importer.Access) (permission, error) {
 	ref, err := reference.Parse(image)
 	if err != nil {
-		return permission{}, &importer.Error{Kind: importer.KindInvalidReference, Stage: importer.StageReference, Err: err}
+		return permission{}, invalidReference(err)
 	}
 	if ref.Image.Transport != reference.TransportRegistry || target != "" || !access.IsZero() {
 		action = actionImportUntrusted
@@ -75,12 +81,25 @@ func onStored(action string, images []string) permission {
 }
 
 // onOrigin is onStored for what also asks the image's origin. That was named when the image was imported; other ways to reach
-// it take import-untrusted.
-func onOrigin(action string, images []string, access importer.Access) permission {
+// it take import-untrusted. An image whose name is an unclean path is refused: its origin is not where a rule sees it.
+func onOrigin(action string, images []string, access importer.Access) (permission, error) {
+	for _, image := range images {
+		ref, err := reference.Parse(image)
+		if err != nil {
+			continue // no image has that name, and nothing is opened
+		}
+		name, err := cleanName(ref.Image)
+		if err == nil && name != ref.Image.Name {
+			err = fmt.Errorf("%q is not the shortest spelling of %q", ref.Image.Name, name)
+		}
+		if err != nil {
+			return permission{}, invalidReference(fmt.Errorf("the origin of %s: %w", ref.Image, err))
+		}
+	}
 	if !access.IsZero() {
 		action = actionImportUntrusted
 	}
-	return onStored(action, images)
+	return onStored(action, images), nil
 }
 
 // printedImage is the image in the form that lists show, if it can be read.

@@ -1,9 +1,12 @@
 package dbus
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +24,16 @@ func password(check polkitCheck) (bool, bool, *godbus.Error) {
 
 func broken(polkitCheck) (bool, bool, *godbus.Error) {
 	return false, false, godbus.NewError("org.freedesktop.PolicyKit1.Error.Failed", []any{"out of order"})
+}
+
+// allDetails are the details of a question to polkit: those that are given, and the others empty.
+func allDetails(given map[string]string) map[string]string {
+	all := make(map[string]string)
+	for _, name := range detailNames {
+		all[name] = given[name]
+	}
+	maps.Copy(all, given)
+	return all
 }
 
 func TestWhatTakesWhichAuthorization(t *testing.T) {
@@ -63,8 +76,8 @@ func TestWhatTakesWhichAuthorization(t *testing.T) {
 			if len(checks) != 1 || checks[0].action != test.action || checks[0].flags != 0 {
 				t.Fatalf("polkit was asked %+v, want %s", checks, test.action)
 			}
-			if test.details != nil && !maps.Equal(checks[0].details, test.details) {
-				t.Errorf("the details are %v, want %v", checks[0].details, test.details)
+			if want := allDetails(test.details); test.details != nil && !maps.Equal(checks[0].details, want) {
+				t.Errorf("the details are %v, want %v", checks[0].details, want)
 			}
 			subject := checks[0].subject
 			if subject.Kind != "system-bus-name" || subject.Details["name"].Value() != conn.Names()[0] {
@@ -138,8 +151,8 @@ func TestWhatOperationsTakeWhichAuthorization(t *testing.T) {
 				t.Fatalf("polkit was asked %+v, want %s", checks, test.action)
 			}
 			test.details["options"] = strings.Join(slices.Sorted(maps.Keys(test.options)), ",")
-			if !maps.Equal(checks[0].details, test.details) {
-				t.Errorf("the details are %v, want %v", checks[0].details, test.details)
+			if want := allDetails(test.details); !maps.Equal(checks[0].details, want) {
+				t.Errorf("the details are %v, want %v", checks[0].details, want)
 			}
 		})
 	}
@@ -225,7 +238,7 @@ func TestCancelOfOthersJobsTakesAuthorization(t *testing.T) {
 	wantErrorName(t, s.manage(other, "CancelJob", id).Err, errAccessDenied)
 	wantErrorName(t, other.Object(BusName, path).Call(jobInterface+".Cancel", 0).Err, errAccessDenied)
 	checks := polkit.asked()
-	want := map[string]string{"job": fmt.Sprint(id), "type": "import", "image": "docker://example.com/endless"}
+	want := allDetails(map[string]string{"job": fmt.Sprint(id), "type": "import", "image": "docker://example.com/endless"})
 	if len(checks) != 2 || checks[0].action != actionCancel || !maps.Equal(checks[0].details, want) {
 		t.Errorf("polkit was asked %+v", checks)
 	}
@@ -265,6 +278,83 @@ func TestUnitOfProcess(t *testing.T) {
 	} {
 		if got := unitOfGroups(group); got != want {
 			t.Errorf("unitOfGroups(%q) = %q, want %q", group, got, want)
+		}
+	}
+}
+
+// TestImportOfAPlanTakesItsOptions has somebody import and discard what somebody else has prepared.
+func TestImportOfAPlanTakesItsOptions(t *testing.T) {
+	s := newSuite(t, suiteOptions{})
+	polkit := s.startPolkit(t, no)
+	root, conn := s.connect(t), s.connectAs(t, nobody)
+	image := "docker://example.com/image"
+	for name, test := range map[string]struct {
+		prepared properties
+		call     properties
+		action   string // of an import
+		details  map[string]string
+	}{
+		"nothing": {nil, nil, actionImport, map[string]string{"options": ""}},
+		"the plan's": {
+			properties{"authfile": "/root/auth.json", "offline": false, "jobs": uint32(3), "transaction-id": "mine"}, nil, actionImportUntrusted,
+			map[string]string{"options": "authfile,jobs"},
+		},
+		"both": {
+			properties{"insecure-skip-tls-verification": true, "skip-gc": true, "drop-special-files": true},
+			properties{"no-queue": true, "wait": true}, actionImportUntrusted,
+			map[string]string{"options": "drop-special-files,insecure-skip-tls-verification,no-queue,skip-gc,wait"},
+		},
+		"another name": {
+			properties{"target-image": "docker://example.com/other", "arch": "arm64"}, nil, actionImportUntrusted,
+			map[string]string{"options": "arch,target-image", "target": "docker://example.com/other"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.prepared["arch"] != nil {
+				test.prepared["arch"] = runtime.GOARCH
+			}
+			var path godbus.ObjectPath
+			prepared := s.manage(root, "Prepare", image, variants(test.prepared))
+			if prepared.Err != nil || godbus.Store(prepared.Body[:1], &path) != nil {
+				t.Fatal(prepared.Err)
+			}
+			test.details["image"], test.details["transport"] = image, "registry"
+			for _, step := range []struct {
+				method  string
+				args    []any
+				action  string
+				details map[string]string
+			}{
+				{"Import", []any{variants(test.call)}, test.action, test.details},
+				{"Discard", nil, cmp.Or(map[string]string{actionImport: actionPrepare}[test.action], test.action), nil},
+			} {
+				before := len(polkit.asked())
+				wantErrorName(t, conn.Object(BusName, path).Call(preparedInterface+"."+step.method, 0, step.args...).Err, errAccessDenied)
+				checks := polkit.asked()[before:]
+				if len(checks) != 1 || checks[0].action != step.action {
+					t.Fatalf("%s: polkit was asked %+v, want %s", step.method, checks, step.action)
+				}
+				if want := allDetails(step.details); step.details != nil && !maps.Equal(checks[0].details, want) {
+					t.Errorf("%s: the details are %v, want %v", step.method, checks[0].details, want)
+				}
+			}
+		})
+	}
+}
+
+// TestDocumentedDetailsAreSent holds the tables of the documentation and of the policy's comment together with the code.
+func TestDocumentedDetailsAreSent(t *testing.T) {
+	_, section, _ := strings.Cut(readText(t, documentation), "\n## Authorization\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, section, _ = strings.Cut(section, "\nRules see")
+	section, _, _ = strings.Cut(section, "```")
+	comment, _, _ := strings.Cut(readText(t, "org.ostree.import1.policy"), "<policyconfig>")
+	for _, name := range detailNames {
+		if !strings.Contains(section, "`"+name+"`") {
+			t.Errorf("%s does not tell of the detail %s", documentation, name)
+		}
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(comment) {
+			t.Errorf("the policy's comment does not tell of the detail %s", name)
 		}
 	}
 }

@@ -53,6 +53,9 @@ func (s *Server) prepare(c *call) ([]any, error) {
 	var r importer.Request
 	var o daemon.JobOptions
 	names, err := c.read(append(jobOptions(&o), importOptions(&r)...), &r.Image)
+	if err == nil {
+		err = cleanRequest(&r)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +101,9 @@ func (s *Server) listPrepared(*call) ([]any, error) {
 func (s *Server) importImage(c *call) ([]any, error) {
 	var r importer.Request
 	o, err := c.readJob(importOptions(&r), &r.Image)
+	if err == nil {
+		err = cleanRequest(&r)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +116,7 @@ func (s *Server) importImage(c *call) ([]any, error) {
 
 // authorizeRequest is authorize for a request to fetch an image.
 func (s *Server) authorizeRequest(c *call, action string, r importer.Request, options []string) (daemon.Caller, error) {
-	p, err := fetching(action, r.Image, r.Target, r.Access)
+	p, err := fetching(action, r.Image, printedImage(r.Target), r.Access)
 	if err != nil {
 		return daemon.Caller{}, err
 	}

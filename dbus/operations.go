@@ -1,8 +1,6 @@
 package dbus
 
 import (
-	"strings"
-
 	godbus "github.com/godbus/dbus/v5"
 
 	"github.com/ostree-importd/ostree-importd/daemon"
@@ -51,6 +49,9 @@ func (s *Server) operate(c *call, o callOptions, p permission, begin func(daemon
 func (s *Server) unencapsulate(c *call) ([]any, error) {
 	var r importer.UnencapsulateRequest
 	o, err := c.readJob(unencapsulateOptions(&r), &r.Image)
+	if err == nil {
+		r.Image, err = cleanReference(r.Image)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +68,15 @@ func (s *Server) encapsulate(c *call) ([]any, error) {
 	var r importer.EncapsulateRequest
 	o, err := c.readJob(encapsulateOptions(&r), &r.Rev, &r.Destination)
 	if err == nil {
-		err = checkDestination(r.Destination)
+		r.Destination, err = cleanDestination(r.Destination)
+	}
+	if err == nil && r.Prior != "" {
+		r.Prior, err = cleanReference(r.Prior)
 	}
 	if err != nil {
 		return nil, err
 	}
-	p := permission{actionExport, map[string]string{"image": r.Rev, "destination": r.Destination}}
-	if r.Prior != "" {
-		p.details["prior"] = r.Prior
-	}
+	p := permission{actionExport, map[string]string{"image": r.Rev, "destination": r.Destination, "prior": printedImage(r.Prior)}}
 	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Encapsulate(r, o.job, caller)
 	})
@@ -85,7 +86,7 @@ func (s *Server) export(c *call) ([]any, error) {
 	var r importer.ExportRequest
 	o, err := c.readJob(exportOptions(&r), &r.Image, &r.Destination)
 	if err == nil {
-		err = checkDestination(r.Destination)
+		r.Destination, err = cleanDestination(r.Destination)
 	}
 	if err != nil {
 		return nil, err
@@ -98,10 +99,13 @@ func (s *Server) export(c *call) ([]any, error) {
 func (s *Server) copyImage(c *call) ([]any, error) {
 	var r importer.CopyRequest
 	o, err := c.readJob(copyOptions(&r), &r.Image, &r.Repository)
+	if err == nil && r.Target != "" {
+		r.Target, err = cleanReference(r.Target)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAbsolute(r.Repository); err != nil {
+	if r.Repository, err = cleanPath(r.Repository); err != nil {
 		return nil, invalidOption("the destination: %w", err)
 	}
 	return s.operate(c, o, writing(r.Image, r.Repository), func(caller daemon.Caller) (*daemon.Job, error) {
@@ -148,11 +152,17 @@ func (s *Server) verify(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	action := actionVerify
-	if r.Repair {
-		action = actionImport
+	p := onStored(actionVerify, r.Images)
+	switch {
+	case r.Repair:
+		p, err = onOrigin(actionImport, r.Images, r.Access)
+	case !r.Access.IsZero():
+		p.action = actionImportUntrusted
 	}
-	return s.operate(c, o, onOrigin(action, r.Images, r.Access), func(caller daemon.Caller) (*daemon.Job, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Verify(r, o.job, caller)
 	})
 }
@@ -164,7 +174,11 @@ func (s *Server) compare(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	caller, err := s.authorize(c, onOrigin(actionCheck, []string{r.Image}, r.Access), names)
+	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access)
+	if err != nil {
+		return nil, err
+	}
+	caller, err := s.authorize(c, p, names)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +199,11 @@ func (s *Server) checkUpdate(c *call) ([]any, error) {
 }
 
 func (s *Server) answerWithUpdate(c *call, r importer.UpdateRequest, names []string) ([]any, error) {
-	caller, err := s.authorize(c, onOrigin(actionCheck, []string{r.Image}, r.Access), names)
+	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access)
+	if err != nil {
+		return nil, err
+	}
+	caller, err := s.authorize(c, p, names)
 	if err != nil {
 		return nil, err
 	}
@@ -213,20 +231,4 @@ func updateProperties(u *importer.Update) properties {
 		"layers-to-fetch": uint32(u.LayersToFetch),
 		"bytes-to-fetch":  u.BytesToFetch,
 	}
-}
-
-// pathDestinations are the kinds of destinations that are paths.
-var pathDestinations = []string{"oci:", "oci-archive:", "dir:", "docker-archive:", "tar:", "squashfs:", "erofs:"}
-
-// checkDestination refuses a path that depends on a working directory: the daemon has another one than its caller.
-func checkDestination(destination string) error {
-	for _, kind := range pathDestinations {
-		if path, is := strings.CutPrefix(destination, kind); is && !strings.HasPrefix(path, "/") {
-			return invalidOption("the destination %q: the path after %s has to be an absolute one", destination, kind)
-		}
-	}
-	if destination == "" {
-		return invalidOption("the destination is empty; name one, such as oci:/srv/image:tag")
-	}
-	return nil
 }

@@ -135,8 +135,23 @@ func writeOptions(options []option) (map[string]godbus.Variant, error) {
 	return values, nil
 }
 
+// givenNames are the names of the options that have a value.
+func givenNames(options []option) []string {
+	var names []string
+	for _, o := range options {
+		if _, given := o.get(); given {
+			names = append(names, o.name)
+		}
+	}
+	return names
+}
+
 func invalidOption(format string, args ...any) error {
 	return &importer.Error{Kind: importer.KindInvalidOption, Err: fmt.Errorf(format, args...)}
+}
+
+func invalidReference(err error) error {
+	return &importer.Error{Kind: importer.KindInvalidReference, Stage: importer.StageReference, Err: err}
 }
 
 func listOptions(options []option) string {

@@ -223,18 +223,6 @@ func TestInvalidOptionsOfOperations(t *testing.T) {
 	}
 }
 
-func TestDestinations(t *testing.T) {
-	for destination, fine := range map[string]bool{
-		"oci:/srv/image:tag": true, "oci-archive:/srv/a.tar": true, "docker://h/x": true, "squashfs:/x": true, "containers-storage:x": true,
-		"": false, "oci:image": false, "tar:x.tar": false, "erofs:./x": false, "oci-archive:": false,
-	} {
-		err := checkDestination(destination)
-		if fine && err != nil || !fine && importer.KindOf(err) != importer.KindInvalidOption {
-			t.Errorf("%q: %v", destination, err)
-		}
-	}
-}
-
 // TestUpdateComesBackAsItWas holds updateProperties and readUpdate together.
 func TestUpdateComesBackAsItWas(t *testing.T) {
 	var want importer.Update

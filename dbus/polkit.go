@@ -27,11 +27,16 @@ type polkitSubject struct {
 }
 
 // checkPolkit asks polkit whether the connection sender may do action. It returns nil, AccessDenied, or, where a password
-// would help and the caller does not want to be asked for it, InteractiveAuthorizationRequired. Without polkit nobody may.
+// would help and the caller does not want to be asked for it, InteractiveAuthorizationRequired. Without polkit nobody may. The
+// keys of details are among detailNames; those that are missing are sent empty.
 func checkPolkit(ctx context.Context, conn *godbus.Conn, sender, action string, details map[string]string, interactive bool) error {
 	ctx, cancel := context.WithTimeout(ctx, polkitTimeout)
 	defer cancel()
 	subject := polkitSubject{"system-bus-name", map[string]godbus.Variant{"name": godbus.MakeVariant(sender)}}
+	full := make(map[string]string, len(detailNames))
+	for _, name := range detailNames {
+		full[name] = details[name]
+	}
 	var flags uint32
 	if interactive {
 		flags = polkitAllowInteraction
@@ -42,7 +47,7 @@ func checkPolkit(ctx context.Context, conn *godbus.Conn, sender, action string, 
 		Details    map[string]string
 	}
 	err := conn.Object(polkitName, polkitPath).
-		CallWithContext(ctx, polkitMethod, 0, subject, action, details, flags, "").Store(&answer)
+		CallWithContext(ctx, polkitMethod, 0, subject, action, full, flags, "").Store(&answer)
 	switch {
 	case err != nil:
 		return standardError(errAccessDenied, "not authorized for %s: %v", action, polkitFailure(err))

@@ -1,6 +1,8 @@
 package dbus
 
 import (
+	"slices"
+
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
@@ -19,7 +21,7 @@ func (s *Server) importPrepared(c *call) ([]any, error) {
 		return nil, err
 	}
 	prepared := &c.object.prepared
-	caller, err := s.authorizeRequest(c, actionImport, prepared.Plan.Request, o.names)
+	caller, err := s.authorizePlan(c, actionImport, prepared.Plan.Request, o.names)
 	if err != nil {
 		return nil, err
 	}
@@ -29,10 +31,18 @@ func (s *Server) importPrepared(c *call) ([]any, error) {
 }
 
 func (s *Server) discardPrepared(c *call) ([]any, error) {
-	if _, err := s.authorizeRequest(c, actionPrepare, c.object.prepared.Plan.Request, nil); err != nil {
+	if _, err := s.authorizePlan(c, actionPrepare, c.object.prepared.Plan.Request, nil); err != nil {
 		return nil, err
 	}
 	return nil, s.manager.Discard(c.object.prepared.ID)
+}
+
+// authorizePlan is authorizeRequest for a request that perhaps somebody else has made. Rules see its options as if the caller
+// gave them, together with those of the call.
+func (s *Server) authorizePlan(c *call, action string, r importer.Request, options []string) (daemon.Caller, error) {
+	all := append(givenNames(importOptions(&r)), options...)
+	slices.Sort(all)
+	return s.authorizeRequest(c, action, r, slices.Compact(all))
 }
 
 // describePrepared leaves out how the image is reached: everybody may ask, and that can name secrets.

@@ -4,6 +4,7 @@
 #
 #   boot.sh ROOT WORK SUITE PATTERN
 set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 root=$1 work=$2 suite=$3 pattern=$4
 
 machine=$work/$suite
@@ -12,6 +13,7 @@ mount -t overlay overlay \
 	-o "lowerdir=$root,upperdir=$machine/upper,workdir=$machine/work" "$machine/root"
 cp -a "$work/install/." "$machine/root/"
 install -D "$work/system.test" "$machine/root/importd/system.test"
+install -m644 "$here/../../docs/dbus-api.md" "$machine/root/importd/"
 # What a package does when it is installed.
 chroot "$machine/root" systemd-sysusers
 
