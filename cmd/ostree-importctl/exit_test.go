@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 
+	"github.com/ostree-importd/ostree-importd/cmd/internal/stdout"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
@@ -40,6 +42,7 @@ func TestExitCode(t *testing.T) {
 		{"image in use", kind(importer.KindImageInUse), 4},
 		{"not encapsulated", kind(importer.KindNotEncapsulated), 1},
 		{"nothing new", errNothingNew, 77},
+		{"full disk below standard output", &stdout.Error{Err: syscall.ENOSPC}, 1},
 		{"job canceled", kind(importer.KindCanceled), 130},
 		{"interrupted", context.Canceled, 130},
 		{"interrupted, and the job's own end", errors.Join(context.Canceled, kind(importer.KindFailed)), 130},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -80,30 +82,37 @@ With --json each line is one JSON document. It neither starts the daemon nor
 keeps it from its idle exit.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return s.withBus(cmd.Context(), func(client *dbus.Client) error {
-				return client.Watch(cmd.Context(), func(event daemon.Event) {
-					printEvent(cmd.OutOrStdout(), event, s.json)
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			return s.withBus(ctx, func(client *dbus.Client) error {
+				var unprinted error
+				err := client.Watch(ctx, func(event daemon.Event) {
+					if unprinted = printEvent(cmd.OutOrStdout(), event, s.json); unprinted != nil {
+						stop()
+					}
 				})
+				return cmp.Or(unprinted, err)
 			})
 		},
 	}
 }
 
-func printEvent(w io.Writer, event daemon.Event, asJSON bool) {
+// printEvent writes what happened. Its errors are those of w.
+func printEvent(w io.Writer, event daemon.Event, asJSON bool) (err error) {
 	if asJSON {
-		printJSONLine(w, event)
-		return
+		return printJSONLine(w, event)
 	}
 	switch event.Type {
 	case daemon.JobNew:
-		fmt.Fprintf(w, "job %d: %s %s\n", event.Job.ID, event.Job.Type, event.Job.Image)
+		_, err = fmt.Fprintf(w, "job %d: %s %s\n", event.Job.ID, event.Job.Type, event.Job.Image)
 	case daemon.JobChanged:
-		fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, event.Job.StatusText)
+		_, err = fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, event.Job.StatusText)
 	case daemon.JobFinished:
-		fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, finishText(event.Job))
+		_, err = fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, finishText(event.Job))
 	case daemon.ImagesChanged:
-		fmt.Fprintln(w, "the stored images changed")
+		_, err = fmt.Fprintln(w, "the stored images changed")
 	}
+	return err
 }
 
 // finishText says how a job ended.

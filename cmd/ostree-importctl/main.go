@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-importd/ostree-importd/cmd/internal/setup"
+	"github.com/ostree-importd/ostree-importd/cmd/internal/stdout"
 )
 
 func main() {
@@ -27,9 +29,20 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// execute runs the command line args. What cobra refuses before a verb's work
-// begins is an error of usage.
-func execute(ctx context.Context, args []string, stdout io.Writer) error {
+// execute runs the command line args and closes out, its standard output. What
+// cobra refuses before a verb's work begins is an error of usage. A success that
+// could not be printed is none.
+func execute(ctx context.Context, args []string, out io.WriteCloser) error {
+	checked := stdout.New(out)
+	err := run(ctx, args, checked)
+	unprinted := checked.Close()
+	if err == nil || errors.Is(err, errNothingNew) || errors.As(err, new(*stdout.Error)) {
+		return cmp.Or(unprinted, err)
+	}
+	return err
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
 	root := rootCommand()
 	begun := false
 	for _, verb := range root.Commands() {
@@ -41,7 +54,7 @@ func execute(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 	}
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !begun {
 		return usageError{err}

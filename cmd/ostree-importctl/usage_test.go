@@ -1,8 +1,9 @@
 package main
 
 import (
-	"io"
+	"errors"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -43,12 +44,43 @@ func TestUsageErrors(t *testing.T) {
 		{"two documents", "show --manifest --config oci:/x", "none of the others can be"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := execute(t.Context(), strings.Fields(test.args), io.Discard)
+			err := execute(t.Context(), strings.Fields(test.args), discard{})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("error %v, want one with %q", err, test.want)
 			}
 			if got := exitCode(err); got != exitUsage {
 				t.Errorf("exit code %d, want %d", got, exitUsage)
+			}
+		})
+	}
+}
+
+// discard is a standard output that takes everything.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Close() error                { return nil }
+
+// full is a standard output that takes nothing.
+type full struct{ discard }
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestUnprintedHelpIsAFailure walks all that is printed without a daemon.
+func TestUnprintedHelpIsAFailure(t *testing.T) {
+	lines := []string{"--version", "--help", "", "help pull", "completion bash", "completion zsh", "completion fish",
+		"completion powershell", "completion --help", "__complete pu", "__completeNoDesc pull --co"}
+	for _, verb := range rootCommand().Commands() {
+		lines = append(lines, verb.Name()+" --help")
+	}
+	for _, line := range lines {
+		t.Run(line, func(t *testing.T) {
+			err := execute(t.Context(), strings.Fields(line), full{})
+			if !errors.Is(err, syscall.ENOSPC) || exitCode(err) != exitFailed {
+				t.Errorf("error %v, exit code %d", err, exitCode(err))
+			}
+			if err := execute(t.Context(), strings.Fields(line), discard{}); err != nil {
+				t.Errorf("with a standard output: %v", err)
 			}
 		})
 	}

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ostree-importd/ostree-importd/cmd/internal/setup"
+	"github.com/ostree-importd/ostree-importd/cmd/internal/stdout"
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/dbus"
 	"github.com/ostree-importd/ostree-importd/importer"
@@ -22,7 +24,10 @@ import (
 )
 
 func main() {
-	if err := command().Execute(); err != nil {
+	out := stdout.New(os.Stdout)
+	cmd := command()
+	cmd.SetOut(out)
+	if err := cmp.Or(cmd.Execute(), out.Close()); err != nil {
 		fmt.Fprintf(os.Stderr, "ostree-importd: %v\n", err)
 		os.Exit(1)
 	}

@@ -29,8 +29,8 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.introspect {
-				fmt.Fprint(cmd.OutOrStdout(), dbus.Introspection())
-				return nil
+				_, err := fmt.Fprint(cmd.OutOrStdout(), dbus.Introspection())
+				return err
 			}
 			return o.run(cmd.Context())
 		},
