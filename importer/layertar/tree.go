@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
@@ -14,7 +13,6 @@ import (
 const (
 	impliedMode = 0o755 // of directories that the archive doesn't list
 	impliedSize = 512   // bytes that one of them takes without its path
-	maxLinks    = 40    // symbolic links followed in one path, as in Linux
 
 	componentSize = 16 // bytes of a path's component in a list, without its text
 )
@@ -51,6 +49,7 @@ type tree struct {
 	pending   []*node
 	held      map[string]*heldFile // files that aren't in the layer except through hard links, by path
 	kept      int                  // bytes, roughly, that names, links and attributes take
+	links     links
 }
 
 // heldFile is a file that is held back for the hard links to it.
@@ -71,74 +70,6 @@ func (t *tree) at(path []string) *node {
 		}
 	}
 	return n
-}
-
-// resolve follows this layer's symbolic links in all components but the last, staying below the root. What doesn't exist stays as it
-// is written.
-func (t *tree) resolve(path []string) ([]string, error) {
-	if !t.crossesLink(path) {
-		return path, nil
-	}
-	var names []string
-	nodes := []*node{t.root}
-	links := 0
-	for rest := path[:len(path)-1]; len(rest) > 0; {
-		name := rest[0]
-		rest = rest[1:]
-		switch name {
-		case "", ".":
-			continue
-		case "..":
-			names, nodes = names[:max(0, len(names)-1)], nodes[:max(1, len(nodes)-1)]
-			continue
-		}
-		var next *node
-		if dir := nodes[len(nodes)-1]; dir != nil {
-			next = dir.children[name]
-		}
-		if next == nil || next.content == nil || next.content.target == "" {
-			names, nodes = append(names, name), append(nodes, next)
-			continue
-		}
-		if links++; links > maxLinks {
-			return nil, fmt.Errorf("the path leads through more than %d symbolic links", maxLinks)
-		}
-		target := next.content.target
-		if strings.HasPrefix(target, "/") {
-			names, nodes = names[:0], nodes[:1]
-		}
-		rest = slices.Concat(strings.Split(target, "/"), rest)
-	}
-	return checkResolved(append(names, path[len(path)-1]))
-}
-
-// crossesLink reports whether a component but the last is a symbolic link.
-func (t *tree) crossesLink(path []string) bool {
-	n := t.root
-	for _, name := range path[:max(0, len(path)-1)] {
-		if n = n.children[name]; n == nil {
-			return false
-		}
-		if n.content != nil && n.content.target != "" {
-			return true
-		}
-	}
-	return false
-}
-
-// checkResolved holds what targets of symbolic links bring to the same rules as paths.
-func checkResolved(path []string) ([]string, error) {
-	length := 0
-	for _, name := range path {
-		if err := objects.ValidName(name); err != nil {
-			return nil, fmt.Errorf("through a symbolic link: %w", err)
-		}
-		length += len(name) + 1
-	}
-	if length > maxPath {
-		return nil, fmt.Errorf("the path with its symbolic links resolved is longer than %d bytes", maxPath)
-	}
-	return path, nil
 }
 
 // hides reports whether path leads through something that is no directory.
@@ -172,7 +103,7 @@ func (t *tree) parent(path []string, o owner) *node {
 		next := dir.children[name]
 		if next == nil || !next.isDir() {
 			next = newDir(o)
-			dir.children[name] = next
+			t.setChild(dir, name, next)
 			t.kept += impliedSize + 2*length // its path will stand in the commit's metadata
 		}
 		dir = next
@@ -182,7 +113,15 @@ func (t *tree) parent(path []string, o owner) *node {
 
 // put sets what is at a path, whatever was there.
 func (t *tree) put(path []string, n *node) {
-	t.parent(path, n.owner).children[path[len(path)-1]] = n
+	t.setChild(t.parent(path, n.owner), path[len(path)-1], n)
+}
+
+// setChild sets what a directory has under a name.
+func (t *tree) setChild(dir *node, name string, n *node) {
+	if n.isSymlink() || dir.children[name].isSymlink() {
+		t.links.forget()
+	}
+	dir.children[name] = n
 }
 
 // putDir lists a directory. One that is there already keeps what it holds.
@@ -193,7 +132,7 @@ func (t *tree) putDir(path []string, o owner, mode uint32, xattrs objects.Xattrs
 		dir = parent.children[name]
 		if dir == nil || !dir.isDir() {
 			dir = newDir(o)
-			parent.children[name] = dir
+			t.setChild(parent, name, dir)
 		}
 	} else {
 		t.rootOwned = true
@@ -291,6 +230,9 @@ func (t *tree) settle(n *node) error {
 	}
 	for _, link := range chain {
 		link.content, link.link = found, nil
+	}
+	if found.target != "" {
+		t.links.forget()
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
@@ -11,6 +12,7 @@ import (
 type layer struct {
 	*merger
 	implied map[string]bool // paths in the layer commit of the directories that its archive doesn't list
+	content map[string]bool // paths of implied directories whose answer hasContent knows
 	links   []linked        // subtrees that go where symbolic links lead, after everything else
 }
 
@@ -116,6 +118,9 @@ func (l *layer) addDir(target *dir, d objects.TreeDir, path, at string) error {
 // hasContent tells whether an implied directory holds anything but markers. One that is quite empty does: the archive had
 // something in it that the path rules left out.
 func (l *layer) hasContent(tree objects.Checksum, path string) (bool, error) {
+	if known, ok := l.content[path]; ok {
+		return known, nil
+	}
 	if marked, err := l.hasMarker(tree); err != nil || !marked {
 		return err == nil, err
 	}
@@ -123,24 +128,21 @@ func (l *layer) hasContent(tree objects.Checksum, path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, f := range t.Files {
-		if !isMarker(f.Name) {
-			return true, nil
-		}
-	}
+	some := slices.ContainsFunc(t.Files, func(f objects.TreeFile) bool { return !isMarker(f.Name) })
 	for _, d := range t.Dirs {
-		if isMarker(d.Name) {
+		if some || isMarker(d.Name) {
 			continue
 		}
 		below := join(path, d.Name)
-		if !l.implied[below] {
-			return true, nil
+		if some = !l.implied[below]; some {
+			break
 		}
-		if some, err := l.hasContent(d.Tree, below); err != nil || some {
-			return some, err
+		if some, err = l.hasContent(d.Tree, below); err != nil {
+			return false, err
 		}
 	}
-	return false, nil
+	l.content[path] = some
+	return some, nil
 }
 
 // entryError says which entry of a layer can't be placed.

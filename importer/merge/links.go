@@ -16,6 +16,12 @@ const maxMade = 1 << 16
 
 var errTooManyMade = fmt.Errorf("symbolic links lead to more than %d missing directories", maxMade)
 
+// maxLinkSteps is the number of components that the paths of one merge may have together when their
+// symbolic links are followed: a few links can stand for millions of components.
+const maxLinkSteps = 16 << 20
+
+var errTooManySteps = fmt.Errorf("symbolic links make paths longer than %d components together", maxLinkSteps)
+
 var errLoop = fmt.Errorf("it leads through more than %d symbolic links", maxLinks)
 
 // linked is an implied directory of a layer that the tree has as a symbolic link.
@@ -108,42 +114,77 @@ func (l *layer) checkRoot(k linked) error {
 // follow resolves the symbolic link at a place in the merged tree to a path of the image without links, inside the root as
 // a runtime sees it: ".." stops at the root, and what doesn't exist is taken as it is written.
 func (m *merger) follow(at string) (image string, err error) {
-	rest, links := strings.Split(m.paths.inImage(at), "/"), 0
-	for len(rest) > 0 {
-		if err := m.ctx.Err(); err != nil {
-			return "", err
-		}
-		component := rest[0]
-		rest = rest[1:]
-		switch component {
-		case "", ".":
-			continue
-		case "..":
-			image, _ = split(image)
-			continue
-		}
-		next := join(image, component)
-		found, err := m.lookup(m.root, m.paths.inCommit(next))
-		if err != nil {
-			return "", err
-		}
-		target, isLink, err := m.readLink(found)
-		if err != nil {
-			return "", err
-		}
-		if !isLink {
-			image = next
-			continue
-		}
-		if links++; links > maxLinks {
-			return "", errLoop
-		}
-		if strings.HasPrefix(target, "/") {
-			image = ""
-		}
-		rest = append(strings.Split(target, "/"), rest...)
+	w := walk{merger: m, at: []entry{{dir: m.root}}}
+	if err := w.steps(m.paths.inImage(at)); err != nil {
+		return "", err
 	}
-	return image, nil
+	return strings.Join(w.path, "/"), nil
+}
+
+// walk follows one path of the image through the merged tree.
+type walk struct {
+	*merger
+	path  []string // where it is in the image, without links
+	at    []entry  // the root and what is at each component of path
+	links int      // followed so far
+}
+
+// steps goes on to each component of a path.
+func (w *walk) steps(path string) error {
+	for name := range strings.SplitSeq(path, "/") {
+		if err := w.step(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step goes on to one component.
+func (w *walk) step(name string) error {
+	if w.followed++; w.followed > maxLinkSteps {
+		return errTooManySteps
+	}
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	switch name {
+	case "", ".":
+		return nil
+	case "..":
+		w.path, w.at = w.path[:max(0, len(w.path)-1)], w.at[:max(1, len(w.at)-1)]
+		return nil
+	}
+	next, err := w.child(name)
+	if err != nil {
+		return err
+	}
+	target, isLink, err := w.readLink(next)
+	if err != nil {
+		return err
+	}
+	if !isLink {
+		w.path, w.at = append(w.path, name), append(w.at, next)
+		return nil
+	}
+	if w.links++; w.links > maxLinks {
+		return errLoop
+	}
+	if strings.HasPrefix(target, "/") {
+		w.path, w.at = w.path[:0], w.at[:1]
+	}
+	return w.steps(target)
+}
+
+// child gives what the present directory of the image has under a name.
+func (w *walk) child(name string) (entry, error) {
+	if len(w.path) == 0 {
+		return w.lookup(w.root, w.paths.inCommit(name))
+	}
+	here := w.at[len(w.at)-1]
+	if here.dir == nil {
+		return entry{}, nil
+	}
+	return w.lookup(here.dir, name)
 }
 
 // entry is what a path leads to: a directory, a non-directory, or neither.

@@ -73,13 +73,16 @@ func Merge(ctx context.Context, st *ostreerepo.Staging, base *objects.Commit, la
 
 // merger is the state of one merge.
 type merger struct {
-	ctx     context.Context // of the one call that this value lives for
-	st      *ostreerepo.Staging
-	paths   paths
-	policy  *selinux.Policy
-	root    *dir
-	plain   objects.Checksum                 // dirmeta of a directory that nothing describes: 0755, owned by root, without a label
-	made    int                              // directories that ensure has made
+	ctx    context.Context // of the one call that this value lives for
+	st     *ostreerepo.Staging
+	paths  paths
+	policy *selinux.Policy
+	root   *dir
+	plain  objects.Checksum // dirmeta of a directory that nothing describes: 0755, owned by root, without a label
+	made   int              // directories that ensure has made
+
+	followed int // components of paths with symbolic links
+
 	labeled map[labeledMeta]objects.Checksum // what label has written
 	marked  map[objects.Checksum]bool        // dirtrees whose answer hasMarker knows
 }
@@ -105,7 +108,7 @@ func (m *merger) overlay(commit objects.Checksum) error {
 	if err != nil {
 		return err
 	}
-	l := &layer{merger: m, implied: map[string]bool{}}
+	l := &layer{merger: m, implied: map[string]bool{}, content: map[string]bool{}}
 	if v, ok := c.Metadata[layertar.MetaImplied]; ok {
 		names, ok := v.AsStrings()
 		if !ok {

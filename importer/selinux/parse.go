@@ -104,48 +104,58 @@ func fieldsOf(line string) []string {
 	return fields
 }
 
-// substitution says that what is at from, or below it, is labelled as if it were at to.
-type substitution struct{ from, to string }
+// substitution says what a path, or what is below it, is labelled as.
+type substitution struct {
+	line int // in its file; of several that fit the last counts
+	to   string
+}
 
-// substitutions are tried in order.
-type substitutions []substitution
+// substitutions are those of one file, by the path that they are for.
+type substitutions map[string]substitution
 
 // maxSubstituted is the length, in bytes, of a path in a substitution: every path that it is for is matched with that much more.
 const maxSubstituted = 4096
 
 // parseSubstitutions reads a file of them: lines of two fields, of which the last that fits counts.
 func parseSubstitutions(name, text string) (substitutions, error) {
-	var subs substitutions
+	subs, count := substitutions{}, 0
 	for line := range strings.Lines(text) {
 		fields := fieldsOf(line)
 		if len(fields) < 2 {
 			continue
 		}
-		if len(subs) >= maxSubs {
+		if count++; count > maxSubs {
 			return nil, fmt.Errorf("%s: it has more than %d substitutions", name, maxSubs)
 		}
 		if len(fields[0]) > maxSubstituted || len(fields[1]) > maxSubstituted {
 			return nil, fmt.Errorf("%s: a path of a substitution is longer than %d bytes", name, maxSubstituted)
 		}
-		subs = append(subs, substitution{fields[0], fields[1]})
-	}
-	for i, j := 0, len(subs)-1; i < j; i, j = i+1, j-1 {
-		subs[i], subs[j] = subs[j], subs[i]
+		subs[fields[0]] = substitution{count, fields[1]}
 	}
 	return subs, nil
 }
 
-// apply gives the path that another stands for.
+// apply gives the path that another stands for. It looks up the path and each directory on the way
+// to it, so that the time it takes does not depend on how many substitutions there are.
 func (s substitutions) apply(path string) string {
-	for _, sub := range s {
-		rest, ok := strings.CutPrefix(path, sub.from)
-		switch {
-		case !ok || rest != "" && rest[0] != '/':
-		case rest != "" && sub.to == "/":
-			return rest
-		default:
-			return sub.to + rest
+	if len(s) == 0 {
+		return path
+	}
+	var found substitution
+	rest := ""
+	for i := 1; i <= len(path); i++ {
+		if i < len(path) && path[i] != '/' {
+			continue
+		}
+		if sub := s[path[:i]]; sub.line > found.line {
+			found, rest = sub, path[i:]
 		}
 	}
-	return path
+	switch {
+	case found.line == 0:
+		return path
+	case rest != "" && found.to == "/":
+		return rest
+	}
+	return found.to + rest
 }

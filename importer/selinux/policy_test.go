@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
@@ -302,4 +303,26 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// TestSubstitutionsTakeNoTime wants a look-up to take no longer because there are many of them.
+func TestSubstitutionsTakeNoTime(t *testing.T) {
+	stem := strings.Repeat("/component", 100)
+	var text strings.Builder
+	for i := range maxSubs {
+		fmt.Fprintf(&text, "%s/%d /b\n", stem, i)
+	}
+	subs, err := parseSubstitutions(subsFile, text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	for range 20_000 {
+		if got := subs.apply(stem + "/7/x"); got != "/b/x" {
+			t.Fatalf("%q", got)
+		}
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("20,000 look-ups take %v", took)
+	}
 }
