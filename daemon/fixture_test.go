@@ -21,6 +21,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // image is an image in memory, and an importer.Source of itself.
@@ -203,6 +204,7 @@ func newFixture(t *testing.T, change ...func(*Config)) *fixture {
 func newFixtureWith(t *testing.T, opts ostreerepo.Options, change ...func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{registry: newRegistry()}
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), ostreerepo.ModeBareUser, opts)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // Users who may do nothing without polkit. The bus wants them to be in the user database.
@@ -75,7 +77,7 @@ func startBus(t *testing.T, environment ...string) *testBus {
 	if err := os.Mkdir(filepath.Join(dir, "services"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("dbus-daemon", "--nofork", "--nopidfile", "--print-address=1", "--config-file="+config)
+	cmd := exec.Command(needs.Tool(t, "dbus-daemon"), "--nofork", "--nopidfile", "--print-address=1", "--config-file="+config)
 	cmd.Env = append(os.Environ(), environment...)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

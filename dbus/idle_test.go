@@ -16,6 +16,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // activatedDirectory is the environment variable that makes this test binary the daemon: its repository and state are there.
@@ -65,6 +66,7 @@ func serveActivated(dir string) error {
 
 func TestNoCallIsLostAtIdleExit(t *testing.T) {
 	dir := publicDir(t)
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(dir, "repo"), ostreerepo.ModeArchive, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // record is what the daemon wrote down of a job.
@@ -234,6 +235,7 @@ func TestOperationsOnAStoredImage(t *testing.T) {
 	if verified.Count(importer.StateGood) != 1 || verified.Objects == 0 {
 		t.Errorf("verified %+v", verified)
 	}
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(ctx, filepath.Join(t.TempDir(), "copy"), ostreerepo.ModeArchive, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // TestMain is the daemon as well, when a bus of these tests starts it.
@@ -64,6 +65,7 @@ func newSuite(t *testing.T, options suiteOptions) *suite {
 func prepareSuite(t *testing.T, options suiteOptions) *suite {
 	t.Helper()
 	s := &suite{testBus: startBus(t), options: options, registry: newRegistry(), notified: newNotifications()}
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(context.Background(), filepath.Join(t.TempDir(), "repo"), ostreerepo.ModeArchive, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)

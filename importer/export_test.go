@@ -17,6 +17,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 	"github.com/ostree-importd/ostree-importd/tests/fixture/encapsulated"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 	"github.com/ostree-importd/ostree-importd/tests/ocimodel"
 )
 
@@ -212,13 +213,13 @@ func TestExportedImageIsOne(t *testing.T) {
 	} {
 		res, err := h.im.Export(context.Background(), ExportRequest{Image: testName, Destination: destination, Compression: compression}, nil)
 		h.must(err)
-		out, err := exec.Command("skopeo", "inspect", "--format={{.Digest}} {{.Architecture}}", destination).CombinedOutput()
+		out, err := exec.Command(needs.Tool(t, "skopeo"), "inspect", "--format={{.Digest}} {{.Architecture}}", destination).CombinedOutput()
 		if err != nil || strings.TrimSpace(string(out)) != res.ManifestDigest.String()+" amd64" {
 			t.Errorf("%s: skopeo says %q, %v, want %s", destination, out, err, res.ManifestDigest)
 		}
 	}
 	unpacked := filepath.Join(dir, "unpacked")
-	if out, err := exec.Command("umoci", "raw", "unpack", "--image="+dir+"/layout:a", unpacked).CombinedOutput(); err != nil {
+	if out, err := exec.Command(needs.Tool(t, "umoci"), "raw", "unpack", "--image="+dir+"/layout:a", unpacked).CombinedOutput(); err != nil {
 		t.Fatalf("umoci: %v: %s", err, out)
 	}
 	if b, err := os.ReadFile(filepath.Join(unpacked, "usr/b")); err != nil || string(b) != "2" {
@@ -275,10 +276,10 @@ func TestExportRoot(t *testing.T) {
 func TestExportRefusals(t *testing.T) {
 	readOnly := func(t *testing.T) string {
 		dir := t.TempDir()
-		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", dir).CombinedOutput(); err != nil {
+		if out, err := exec.Command(needs.Tool(t, "mount"), "-t", "tmpfs", "-o", "ro", "tmpfs", dir).CombinedOutput(); err != nil {
 			t.Fatalf("mount: %v: %s", err, out)
 		}
-		t.Cleanup(func() { exec.Command("umount", dir).Run() })
+		t.Cleanup(func() { exec.Command(needs.Tool(t, "umount"), dir).Run() })
 		return dir
 	}
 	for _, test := range []struct {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // testHost is a repository with an importer that fetches from a testRegistry.
@@ -27,14 +28,12 @@ type testHost struct {
 
 func newHost(t testing.TB, mode ostreerepo.Mode, registry *testRegistry) *testHost {
 	t.Helper()
-	if _, err := exec.LookPath("ostree"); err != nil {
-		t.Fatal("the ostree command is missing: apt install ostree")
-	}
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(context.Background(), filepath.Join(t.TempDir(), "repo"), mode, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("ostree", "--repo="+repo.Path(), "config", "set", "core.fsync", "false").CombinedOutput(); err != nil {
+	if out, err := exec.Command(needs.Tool(t, "ostree"), "--repo="+repo.Path(), "config", "set", "core.fsync", "false").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	log := logrus.New()
@@ -70,7 +69,7 @@ func (h *testHost) must(err error) {
 // ostree runs the ostree command on the repository.
 func (h *testHost) ostree(args ...string) string {
 	h.Helper()
-	out, err := exec.Command("ostree", append([]string{"--repo=" + h.repo.Path()}, args...)...).CombinedOutput()
+	out, err := exec.Command(needs.Tool(h, "ostree"), append([]string{"--repo=" + h.repo.Path()}, args...)...).CombinedOutput()
 	if err != nil {
 		h.Fatalf("ostree %s: %v: %s", strings.Join(args, " "), err, out)
 	}
@@ -80,7 +79,7 @@ func (h *testHost) ostree(args ...string) string {
 // ostreeFails runs an ostree command that reports by its exit status what it has found.
 func (h *testHost) ostreeFails(args ...string) {
 	h.Helper()
-	if out, err := exec.Command("ostree", append([]string{"--repo=" + h.repo.Path()}, args...)...).CombinedOutput(); err == nil {
+	if out, err := exec.Command(needs.Tool(h, "ostree"), append([]string{"--repo=" + h.repo.Path()}, args...)...).CombinedOutput(); err == nil {
 		h.Fatalf("ostree %s succeeded: %s", strings.Join(args, " "), out)
 	}
 }

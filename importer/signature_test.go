@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/signature"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // signingKey signs commits with GPG.
@@ -25,14 +26,14 @@ func newSigningKey(t testing.TB) signingKey {
 	}
 	gpg := func(args ...string) string {
 		t.Helper()
-		out, err := exec.Command("gpg", append([]string{"--batch", "--quiet", "--homedir", home}, args...)...).Output()
+		out, err := exec.Command(needs.Tool(t, "gpg"), append([]string{"--batch", "--quiet", "--homedir", home}, args...)...).Output()
 		if err != nil {
 			t.Fatalf("gpg %s: %v: install it with `apt install gpg gpg-agent`", args, err)
 		}
 		return string(out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("gpgconf", "--homedir", home, "--kill", "all").CombinedOutput(); err != nil {
+		if out, err := exec.Command(needs.Tool(t, "gpgconf"), "--homedir", home, "--kill", "all").CombinedOutput(); err != nil {
 			t.Errorf("gpgconf: %v: %s", err, out)
 		}
 		if err := os.RemoveAll(home); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 	"github.com/ostree-importd/ostree-importd/tests/fixture/encapsulated"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // system is a commit that the ostree command has made, in a repository of its own, to be encapsulated.
@@ -34,6 +35,7 @@ var plainSystem = []string{
 func newSystem(t testing.TB, lines []string, options ...string) *system {
 	t.Helper()
 	dir := t.TempDir()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(dir, "repo"), ostreerepo.ModeBareUser, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +58,7 @@ func (s *system) commitLines(lines []string, options ...string) {
 
 func (s *system) ostree(args ...string) string {
 	s.Helper()
-	out, err := exec.Command("ostree", append([]string{"--repo=" + s.repo.Path()}, args...)...).CombinedOutput()
+	out, err := exec.Command(needs.Tool(s, "ostree"), append([]string{"--repo=" + s.repo.Path()}, args...)...).CombinedOutput()
 	if err != nil {
 		s.Fatalf("ostree %s: %v: %s", strings.Join(args, " "), err, out)
 	}

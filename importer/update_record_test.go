@@ -10,6 +10,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // TestRecordsOfOthers: another importer's record is about every name of the commit, and one that makes no sense about none.
@@ -99,14 +100,14 @@ func TestUpdateOnReadOnly(t *testing.T) {
 
 	mount := func(args ...string) {
 		t.Helper()
-		if out, err := exec.Command("mount", args...).CombinedOutput(); err != nil {
+		if out, err := exec.Command(needs.Tool(t, "mount"), args...).CombinedOutput(); err != nil {
 			t.Fatalf("mount %v: %v: %s", args, err, out)
 		}
 	}
 	mount("--bind", h.repo.Path(), h.repo.Path())
 	unmount := func() {
 		t.Helper()
-		if out, err := exec.Command("umount", h.repo.Path()).CombinedOutput(); err != nil {
+		if out, err := exec.Command(needs.Tool(t, "umount"), h.repo.Path()).CombinedOutput(); err != nil {
 			t.Errorf("umount: %v: %s", err, out)
 		}
 	}

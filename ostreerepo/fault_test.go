@@ -17,12 +17,13 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // mountTmpfs mounts a small file system of its own and returns its path.
 func mountTmpfs(t *testing.T, options string) string {
 	t.Helper()
-	requireRoot(t)
+	needs.Root(t)
 	path := t.TempDir()
 	if err := unix.Mount("tmpfs", path, "tmpfs", 0, options); err != nil {
 		t.Fatalf("cannot mount a tmpfs: %v: run the tests where that is allowed", err)
@@ -37,6 +38,7 @@ func mountTmpfs(t *testing.T, options string) string {
 
 func createIn(t *testing.T, dir string) *ostreerepo.Repo {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(dir, "a/b/repo"), ostreerepo.ModeBare, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +212,7 @@ func TestAttributesTooLarge(t *testing.T) {
 // mountExt4 mounts a small ext4, in which the attributes of a file must fit into a block.
 func mountExt4(t *testing.T) string {
 	t.Helper()
-	requireRoot(t)
+	needs.Root(t)
 	image := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)

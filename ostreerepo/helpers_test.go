@@ -14,22 +14,16 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // modes are those that can be written.
 var modes = []ostreerepo.Mode{ostreerepo.ModeBare, ostreerepo.ModeBareUser, ostreerepo.ModeArchive}
 
-// packages says where the commands come from that the tests need.
-var packages = map[string]string{"ostree": "ostree", "mkfs.ext4": "e2fsprogs", "mount": "mount", "umount": "mount"}
-
 // command runs a real command and returns its output without white space around it.
 func command(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%v: install it with `apt install %s`", err, packages[name])
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(needs.Tool(t, name), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -41,6 +35,7 @@ func command(t testing.TB, name string, args ...string) string {
 
 func newRepo(t testing.TB, mode ostreerepo.Mode) *ostreerepo.Repo {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), mode, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +60,7 @@ func newStaging(t testing.TB, repo *ostreerepo.Repo) *ostreerepo.Staging {
 // makeTree fills dir with what a layer may hold: owners, modes, extended attributes, symlinks, small and large files.
 func makeTree(t testing.TB, dir string) {
 	t.Helper()
-	requireRoot(t)
+	needs.Root(t)
 	write := func(name, content string, mode uint32, uid, gid int) {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -116,13 +111,6 @@ func makeTree(t testing.TB, dir string) {
 		if err := unix.Lsetxattr(filepath.Join(dir, attr.name), attr.attr, []byte(attr.value), 0); err != nil {
 			t.Fatalf("%s: %s: %v", attr.name, attr.attr, err)
 		}
-	}
-}
-
-func requireRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test gives files to other users: run it as root, for example in a container")
 	}
 }
 

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // gpgKey is a key pair in a directory of its own.
@@ -23,10 +23,8 @@ type gpgKey struct {
 // good for a day.
 func newKey(t testing.TB, user, at string) gpgKey {
 	t.Helper()
-	for name, pkg := range map[string]string{"gpg": "gpg", "gpg-agent": "gpg-agent", "gpgconf": "gpgconf"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Fatalf("%v: install it with `apt install %s`", err, pkg)
-		}
+	for _, name := range []string{"gpg", "gpg-agent", "gpgconf"} {
+		needs.Tool(t, name)
 	}
 	home, err := os.MkdirTemp("", "gpg") // the path of a socket there must be short
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/proxyclient/proxytest"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 func writeFile(t *testing.T, path, text string) string {
@@ -114,6 +115,7 @@ func TestIgnoredPolicy(t *testing.T) {
 }
 
 func TestDecryptionKeysNeedTheOption(t *testing.T) {
+	needs.Tool(t, "skopeo")
 	cfg := Config{DecryptionKeys: []string{"key.pem"}, Anonymous: true, TempDir: t.TempDir()}
 	checkLeaks(t, cfg.TempDir)
 	_, err := Start(within(t, 20*time.Second), cfg) // the real skopeo

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 func TestPush(t *testing.T) {
@@ -45,6 +47,7 @@ func TestPush(t *testing.T) {
 }
 
 func TestPushFails(t *testing.T) {
+	needs.Tool(t, "skopeo")
 	layout := "oci:" + writeLayout(t, testImage(t, 1000), "v1")
 	temp := t.TempDir()
 	cfg := Config{Anonymous: true, SkipTLSVerify: true, TempDir: temp}

@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // registry is a docker-registry on the loopback interface.
@@ -57,7 +59,7 @@ func startRegistry(t *testing.T, secure bool) registry {
 		pool.AppendCertsFromPEM([]byte(cert))
 		client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	}
-	cmd := exec.Command("docker-registry", "serve", writeFile(t, filepath.Join(dir, "config.yml"), settings))
+	cmd := exec.Command(needs.Tool(t, "docker-registry"), "serve", writeFile(t, filepath.Join(dir, "config.yml"), settings))
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -7,9 +7,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 func TestNewShelter(t *testing.T) {
+	needs.Root(t)
 	base := reachableDir(t)
 	tests := []struct {
 		name       string

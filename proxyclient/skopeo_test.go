@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-importd/ostree-importd/proxyclient/proxytest"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // nobody is the unprivileged user of the tests.
@@ -85,7 +86,7 @@ func writeLayout(t *testing.T, img proxytest.Image, tag string) string {
 
 func skopeoCopy(t *testing.T, args ...string) {
 	t.Helper()
-	out, err := exec.CommandContext(within(t, time.Minute), "skopeo", append([]string{"copy", "--quiet"}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(within(t, time.Minute), needs.Tool(t, "skopeo"), append([]string{"copy", "--quiet"}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("skopeo copy %q: %v: %s (apt install skopeo)", args, err, out)
 	}
@@ -94,6 +95,10 @@ func skopeoCopy(t *testing.T, args ...string) {
 // realConfig runs the real skopeo.
 func realConfig(t *testing.T, user *Credential) Config {
 	t.Helper()
+	needs.Tool(t, "skopeo")
+	if user != nil {
+		needs.Root(t)
+	}
 	return Config{Anonymous: true, User: user, TempDir: reachableDir(t), Retries: -1}
 }
 

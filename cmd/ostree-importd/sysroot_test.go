@@ -6,12 +6,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 func TestMakeWritable(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("mounting needs root: run the tests as root")
-	}
+	needs.Root(t)
 	dir := t.TempDir()
 	mount := func(source string, flags uintptr) {
 		t.Helper()

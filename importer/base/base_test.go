@@ -14,6 +14,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/selinux"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 const (
@@ -25,6 +26,7 @@ const (
 
 func newRepo(t *testing.T, mode ostreerepo.Mode) *ostreerepo.Repo {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), mode, ostreerepo.Options{})
 	if err != nil {
 		t.Fatalf("%v (on Debian: apt install ostree)", err)
@@ -51,7 +53,7 @@ func commit(t *testing.T, repo *ostreerepo.Repo, files map[string]string) object
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("ostree", "--repo="+repo.Path(), "commit", "--branch=base", "--tree=dir="+dir)
+	cmd := exec.Command(needs.Tool(t, "ostree"), "--repo="+repo.Path(), "commit", "--branch=base", "--tree=dir="+dir)
 	cmd.Stderr = t.Output()
 	out, err := cmd.Output()
 	if err != nil {

@@ -16,12 +16,14 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // compress runs a compression command.
 func compress(t testing.TB, data []byte, command ...string) []byte {
 	t.Helper()
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(needs.Tool(t, command[0]), command[1:]...)
 	cmd.Stdin = bytes.NewReader(data)
 	out, err := cmd.Output()
 	if err != nil {

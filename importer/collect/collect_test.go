@@ -16,6 +16,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // store is a repository that images are recorded in without their files.
@@ -27,6 +28,7 @@ type store struct {
 
 func newStore(t *testing.T) *store {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), ostreerepo.ModeBareUser, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)

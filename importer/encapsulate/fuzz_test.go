@@ -11,11 +11,13 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // linkTree makes a commit of files and symlinks (those with a target) in the directories "" and "d", and scans it.
 func linkTree(t testing.TB, links map[string]string) *tree {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), ostreerepo.ModeArchive, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)

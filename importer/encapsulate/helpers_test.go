@@ -23,6 +23,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 func check(t testing.TB, err error) {
@@ -32,22 +33,11 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// debian has the packages of programs that are not called like them.
-var debian = map[string]string{"rpmbuild": "rpm", "gpgconf": "gpg", "setfattr": "attr"}
-
 // run runs a command and gives what it prints.
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		pkg := debian[name]
-		if pkg == "" {
-			pkg = name
-		}
-		t.Fatalf("%v: apt-get install %s", err, pkg)
-	}
 	var stderr strings.Builder
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(needs.Tool(t, name), args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -62,6 +52,7 @@ var modes = []ostreerepo.Mode{ostreerepo.ModeBare, ostreerepo.ModeBareUser, ostr
 
 func newRepo(t testing.TB, mode ostreerepo.Mode) *ostreerepo.Repo {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), mode, ostreerepo.Options{})
 	if err != nil {
 		t.Fatalf("%v (on Debian: apt-get install ostree)", err)
@@ -81,9 +72,7 @@ type node struct {
 // makeFiles makes files with the directories above them.
 func makeFiles(t testing.TB, dir string, files map[string]node) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test gives files to other users: run it as root, for example in a container")
-	}
+	needs.Root(t)
 	for name, n := range files {
 		path := filepath.Join(dir, name)
 		check(t, os.MkdirAll(filepath.Dir(path), 0o755))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // entry is an entry of a test archive: a tar header with its content.
@@ -90,6 +91,7 @@ func layerOf(blob, archive []byte) Layer {
 
 func newRepo(t testing.TB, mode ostreerepo.Mode) *ostreerepo.Repo {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(context.Background(), t.TempDir()+"/repo", mode, ostreerepo.Options{})
 	if err != nil {
 		t.Fatalf("%v (on Debian: apt install ostree)", err)
@@ -133,7 +135,7 @@ func land(t testing.TB, repo *ostreerepo.Repo, data []byte, opts Options) (objec
 
 func ostree(t testing.TB, repo *ostreerepo.Repo, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("ostree", append([]string{"--repo=" + repo.Path()}, args...)...)
+	cmd := exec.Command(needs.Tool(t, "ostree"), append([]string{"--repo=" + repo.Path()}, args...)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

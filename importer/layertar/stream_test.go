@@ -20,6 +20,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // sample is an archive with files of many sizes and content that compresses somewhat, on both sides of what is a small file.
@@ -49,7 +50,7 @@ func archiveOf(t testing.TB, sizes ...int) []byte {
 // compress runs a compression command.
 func compress(t testing.TB, data []byte, command ...string) []byte {
 	t.Helper()
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(needs.Tool(t, command[0]), command[1:]...)
 	cmd.Stdin = bytes.NewReader(data)
 	out, err := cmd.Output()
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // A tree is written as lines:
@@ -35,9 +36,7 @@ type testRepo struct {
 
 func newTestRepo(t testing.TB) *testRepo {
 	t.Helper()
-	if _, err := exec.LookPath("ostree"); err != nil {
-		t.Fatal("the ostree command is missing: apt install ostree")
-	}
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(context.Background(), path.Join(t.TempDir(), "repo"), ostreerepo.ModeBareUser, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +194,7 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 // list is what the ostree command says of a commit's tree: types, modes, owners, checksums and xattrs.
 func (r *testRepo) list(commit objects.Checksum) string {
 	r.Helper()
-	cmd := exec.Command("ostree", "--repo="+r.repo.Path(), "ls", "-R", "-C", "-X", commit.String())
+	cmd := exec.Command(needs.Tool(r, "ostree"), "--repo="+r.repo.Path(), "ls", "-R", "-C", "-X", commit.String())
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

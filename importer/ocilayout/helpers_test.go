@@ -20,6 +20,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 func check(t testing.TB, err error) {
@@ -32,12 +33,8 @@ func check(t testing.TB, err error) {
 // run runs a command and gives what it prints.
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%v: apt-get install %s", err, name)
-	}
 	var stderr strings.Builder
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(needs.Tool(t, name), args...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -6,12 +6,14 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // TestDetachedOfOthers: a layer that nobody vouches for can't change what is known of a commit that is here, and none can speak for an
 // importer.
 func TestDetachedOfOthers(t *testing.T) {
 	for _, keep := range []bool{false, true} {
+		needs.Tool(t, "ostree")
 		repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), ostreerepo.ModeBareUser, ostreerepo.Options{})
 		if err != nil {
 			t.Fatal(err)

@@ -18,14 +18,13 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/ostreetar"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // makeTree fills a directory with what a system's tree may hold.
 func makeTree(t testing.TB, dir string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test gives files to other users: run it as root, for example in a container")
-	}
+	needs.Root(t)
 	write := func(name, content string, mode uint32, owner int) {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -81,6 +80,7 @@ func check(t testing.TB, err error) {
 
 func newRepo(t testing.TB, mode ostreerepo.Mode) *ostreerepo.Repo {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(context.WithoutCancel(t.Context()), filepath.Join(t.TempDir(), "repo"), mode, ostreerepo.Options{})
 	if err != nil {
 		t.Fatalf("%v (on Debian: apt install ostree)", err)
@@ -95,7 +95,7 @@ var modes = []ostreerepo.Mode{ostreerepo.ModeBare, ostreerepo.ModeBareUser, ostr
 // run runs a command and gives what it prints.
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command(needs.Tool(t, name), args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

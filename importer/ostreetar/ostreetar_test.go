@@ -20,6 +20,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 	"github.com/ostree-importd/ostree-importd/tests/fixture/encapsulated"
 	"github.com/ostree-importd/ostree-importd/tests/fixture/ociimage"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // TestCommitLayer takes a commit, in every encoding, through a layer into a repository of every mode.
@@ -354,7 +355,7 @@ func paxHeader(t *testing.T, records map[string]string) []byte {
 func TestPlainTar(t *testing.T) {
 	from, c := smallSource(t)
 	dir := t.TempDir()
-	unpack := exec.Command("tar", "-x", "-C", dir)
+	unpack := exec.Command(needs.Tool(t, "tar"), "-x", "-C", dir)
 	unpack.Stdin = bytes.NewReader(encapsulated.CommitLayer(t, from, c, encapsulated.Inline))
 	check(t, unpack.Run())
 	text := c.String()

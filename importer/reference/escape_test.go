@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 func TestEscape(t *testing.T) {
@@ -117,7 +119,7 @@ func TestOSTreeHoldsEscapedRefs(t *testing.T) {
 	repo := "--repo=" + dir + "/repo"
 	ostree := func(args ...string) {
 		t.Helper()
-		cmd := exec.Command("ostree", append([]string{repo}, args...)...)
+		cmd := exec.Command(needs.Tool(t, "ostree"), append([]string{repo}, args...)...)
 		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("ostree %q: %v: %s (on Debian: apt install ostree)", args, err, out)

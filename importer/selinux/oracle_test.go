@@ -15,6 +15,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // The oracle is `ostree commit --selinux-policy`.
@@ -28,6 +29,7 @@ const (
 // newRepo makes a repository that does not wait for the disk.
 func newRepo(t testing.TB, mode ostreerepo.Mode) *ostreerepo.Repo {
 	t.Helper()
+	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), mode, ostreerepo.Options{})
 	if err != nil {
 		t.Fatalf("%v: is ostree installed? apt-get install ostree", err)
@@ -39,7 +41,7 @@ func newRepo(t testing.TB, mode ostreerepo.Mode) *ostreerepo.Repo {
 // ostree runs an ostree command on a repository and gives what it printed.
 func ostree(t testing.TB, repo *ostreerepo.Repo, subcommand string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("ostree", append([]string{subcommand, "--repo=" + repo.Path()}, args...)...)
+	cmd := exec.Command(needs.Tool(t, "ostree"), append([]string{subcommand, "--repo=" + repo.Path()}, args...)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -303,7 +305,7 @@ func compare(t testing.TB, p *Policy, want map[string]labelled) {
 // ostreeTakes tells whether ostree can label a tree by a policy.
 func ostreeTakes(t testing.TB, repo *ostreerepo.Repo, policy string) bool {
 	t.Helper()
-	cmd := exec.Command("ostree", "commit", "--repo="+repo.Path(), "--branch=labelled", "--tree=ref=tree", "--selinux-policy="+policy)
+	cmd := exec.Command(needs.Tool(t, "ostree"), "commit", "--repo="+repo.Path(), "--branch=labelled", "--tree=ref=tree", "--selinux-policy="+policy)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/treediff"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // commit makes a commit of what a shell script makes in an empty directory.
@@ -21,7 +22,7 @@ func commit(t *testing.T, repo *ostreerepo.Repo, script string) treediff.Root {
 	dir := t.TempDir()
 	run := func(name string, args ...string) string {
 		t.Helper()
-		cmd := exec.Command(name, args...)
+		cmd := exec.Command(needs.Tool(t, name), args...)
 		cmd.Dir = dir
 		out, err := cmd.Output()
 		var exit *exec.ExitError
@@ -64,6 +65,7 @@ const changed = tree + `
 func TestDiff(t *testing.T) {
 	for _, mode := range []ostreerepo.Mode{ostreerepo.ModeBare, ostreerepo.ModeArchive} {
 		t.Run(string(mode), func(t *testing.T) {
+			needs.Tool(t, "ostree")
 			repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "repo"), mode, ostreerepo.Options{})
 			if err != nil {
 				t.Fatal(err)

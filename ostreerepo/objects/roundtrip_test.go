@@ -12,16 +12,13 @@ import (
 	"testing"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // ostree runs the real command and returns its standard output without white space around it.
 func ostree(t *testing.T, stdin []byte, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath("ostree")
-	if err != nil {
-		t.Fatalf("%v: install it with `apt install ostree`", err)
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(needs.Tool(t, "ostree"), args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // ostree converts its arguments
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stderr bytes.Buffer
@@ -152,8 +149,8 @@ func TestRealTrees(t *testing.T) {
 func TestRealXattrs(t *testing.T) {
 	repo, dir := newRepo(t), t.TempDir()
 	for _, name := range []string{"user.b", "user.a", "user.a.b", "user.c"} {
-		if out, err := exec.Command("setfattr", "-n", name, "-v", "value of "+name, dir).CombinedOutput(); err != nil {
-			t.Fatalf("setfattr: %v: %s (install it with `apt install attr`)", err, out)
+		if out, err := exec.Command(needs.Tool(t, "setfattr"), "-n", name, "-v", "value of "+name, dir).CombinedOutput(); err != nil {
+			t.Fatalf("setfattr: %v: %s", err, out)
 		}
 	}
 	ostree(t, nil, "commit", "--repo="+repo, "--orphan", "--no-bindings", "--tree=dir="+dir)

@@ -98,8 +98,8 @@ func (c *checker) becomesDir(real string) []string {
 var (
 	// fixedDirs are directories at which, or in which, a commit holds top levels of the image.
 	fixedDirs = append([]string{"usr", "usr/share", "usr/share/factory", "etc", "var"}, volatileTops...)
-	// needs are the directories that must exist for a commit to have a top level.
-	needs = map[string]string{"etc": "usr", "var": "usr/share/factory"}
+	// required are the directories that must exist for a commit to have a top level.
+	required = map[string]string{"etc": "usr", "var": "usr/share/factory"}
 )
 
 // fits tells whether a commit can hold the entry.
@@ -110,7 +110,7 @@ func (c *checker) fits(e Entry, real string) bool {
 	// Whatever is there in the image can't be told from /etc and /var in the commit.
 	for _, path := range []string{real, e.Path} {
 		top, _, _ := strings.Cut(path, "/")
-		if need, ok := needs[top]; ok && c.u.tree.at(need) == nil {
+		if need, ok := required[top]; ok && c.u.tree.at(need) == nil {
 			return false
 		}
 		if within(path, "usr/etc") || within(path, "usr/share/factory/var") {

@@ -6,14 +6,12 @@ import (
 	"testing"
 
 	"github.com/ostree-importd/ostree-importd/tests/fixture/ociimage"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // The model against a runtime's unpacking. Owners of implied directories are the one thing that OSTree does differently.
 func TestModelAgreesWithUmoci(t *testing.T) {
-	umoci, err := exec.LookPath("umoci")
-	if err != nil {
-		t.Fatal("umoci is missing: apt-get install umoci")
-	}
+	umoci := needs.Tool(t, "umoci")
 	for seed := range uint64(100) {
 		img := Generate(seed, GenerateOptions{Portable: true})
 		want, err := Unpack(img, Options{RootOwnsImplied: true})

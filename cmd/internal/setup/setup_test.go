@@ -10,9 +10,11 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/proxyclient"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 func TestProviderWaitsForTheRepository(t *testing.T) {
+	needs.Tool(t, "ostree")
 	path := filepath.Join(t.TempDir(), "repo")
 	open := Provider(Config{Repository: path})
 	_, err := open(t.Context())
