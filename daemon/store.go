@@ -48,6 +48,7 @@ func (s store) open() error {
 }
 
 func (s store) loadCounter() uint64 {
+	s.remove(counterFile + partSuffix)
 	text, err := os.ReadFile(filepath.Join(s.dir, counterFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0

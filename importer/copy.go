@@ -31,6 +31,8 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 	if err != nil {
 		return nil, err
 	}
+	im.Sweep(ctx)
+	destination.Sweep(ctx)
 	unlock, err := lockBoth(ctx, im.repo, destination)
 	if err != nil {
 		return nil, stopped(ctx, StageCopy, classify(StageCopy, err))

@@ -15,6 +15,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tempdir"
 )
 
 // PushFunc copies an image of an OCI layout to a registry, so that its manifest keeps its digest. It may take over the directory that the
@@ -31,6 +32,7 @@ func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, pro
 	if err != nil {
 		return nil, err
 	}
+	im.Sweep(ctx)
 	commit, err := im.revision(req.Rev)
 	if err != nil {
 		return nil, err
@@ -40,12 +42,12 @@ func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, pro
 	}
 	layout := dest
 	if dest.Transport == reference.TransportRegistry {
-		dir, err := os.MkdirTemp("/var/tmp", "ostree-importd-push-")
+		dir, path, err := newPushDir()
 		if err != nil {
-			return nil, &Error{Kind: KindFailed, Stage: StageEncapsulate, Err: err}
+			return nil, classify(StageEncapsulate, err)
 		}
-		defer os.RemoveAll(dir)
-		layout = reference.Image{Transport: reference.TransportOCI, Name: filepath.Join(dir, "layout") + ":" + pushTag}
+		defer im.closeTemporary(dir)
+		layout = reference.Image{Transport: reference.TransportOCI, Name: filepath.Join(path, "layout") + ":" + pushTag}
 	}
 	res, err := im.writeEncapsulated(ctx, commit, layout, opts, ocilayout.Options{NoSync: layout != dest}, progress)
 	if err != nil {
@@ -61,6 +63,22 @@ func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, pro
 	}
 	res.Destination = dest.String()
 	return res, nil
+}
+
+// newPushDir makes a directory, at path, that a push may take over. It is deleted with dir, which stays ours.
+func newPushDir() (dir *tempdir.Dir, path string, err error) {
+	dir, err = tempdir.New(tempdir.Shared, tempdir.SharedPrefix+"push-")
+	if err != nil {
+		return nil, "", err
+	}
+	path = dir.Path("push")
+	if err = os.Mkdir(path, 0o700); err == nil {
+		err = dir.Share()
+	}
+	if err != nil {
+		return nil, "", errors.Join(err, dir.Close())
+	}
+	return dir, path, nil
 }
 
 func checkEncapsulate(req EncapsulateRequest) (reference.Image, encapsulate.Options, error) {

@@ -29,6 +29,7 @@ func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func
 	if err != nil {
 		return nil, &Error{Kind: KindInvalidOption, Stage: StageExport, Err: err}
 	}
+	im.Sweep(ctx)
 	// Nothing of the image is collected meanwhile.
 	lock, err := im.repo.Lock(ctx, false)
 	if err != nil {

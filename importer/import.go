@@ -21,6 +21,7 @@ import (
 // Meanwhile nothing is collected; at the end what no image needs any more is, unless the request says otherwise or somebody
 // else works on the repository.
 func (p *Prepared) Import(ctx context.Context, progress func(Progress)) (*Result, error) {
+	p.im.Sweep(ctx)
 	lock, err := p.im.share(ctx, StagePlan)
 	if err != nil {
 		return nil, err

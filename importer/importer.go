@@ -29,6 +29,8 @@ type Config struct {
 	// Policy is where the containers policy is looked for that must not accept by default what a reference wants signed. It must be
 	// the policy that images are opened under.
 	Policy signature.Environment
+	// TempOwners are users, besides our own, whose directories in /var/tmp Sweep takes for this program's: the image proxy's.
+	TempOwners []int
 }
 
 // Importer imports images into one repository. It is safe for concurrent use.
@@ -40,11 +42,13 @@ type Importer struct {
 	log    logrus.FieldLogger
 	rules  layertar.Rules // of plain images
 	policy signature.Environment
+
+	tempOwners []int
 }
 
 // New returns an Importer.
 func New(cfg Config) *Importer {
-	im := &Importer{repo: cfg.Repo, open: cfg.Open, push: cfg.Push, jobs: cfg.Jobs, log: cfg.Log, policy: cfg.Policy}
+	im := &Importer{repo: cfg.Repo, open: cfg.Open, push: cfg.Push, jobs: cfg.Jobs, log: cfg.Log, policy: cfg.Policy, tempOwners: cfg.TempOwners}
 	if im.jobs == 0 {
 		im.jobs = defaultJobs
 	}

@@ -46,6 +46,7 @@ func (im *Importer) Resume(plan Plan) *Prepared { return &Prepared{im: im, plan:
 // digest is not opened, unless its own signature is to be checked. That its name stands for another image than the one that is
 // stored under it, or for that again, is recorded beside that one: see CheckUpdate.
 func (im *Importer) Prepare(ctx context.Context, req Request) (*Prepared, error) {
+	im.Sweep(ctx)
 	n, err := im.resolve(req)
 	if err != nil {
 		return nil, err

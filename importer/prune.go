@@ -19,6 +19,7 @@ func (im *Importer) Prune(ctx context.Context, req PruneRequest, progress func(P
 	if err != nil {
 		return nil, err
 	}
+	im.Sweep(ctx)
 	lock, err := im.repo.Lock(ctx, true)
 	if err != nil {
 		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
@@ -150,6 +151,7 @@ func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func
 		}
 		refs[i] = ref
 	}
+	im.Sweep(ctx)
 	lock, err := im.repo.Lock(ctx, true)
 	if err != nil {
 		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))

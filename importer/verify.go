@@ -20,6 +20,7 @@ const maxDamage = 1000
 // Verify reads every object of the images, and makes their merges once more and compares them with what is stored. With Repair
 // it fetches damaged layers again, lands them, and verifies again. Damage is a result, no error. progress may be nil.
 func (im *Importer) Verify(ctx context.Context, req VerifyRequest, progress func(Progress)) (*VerifyResult, error) {
+	im.Sweep(ctx)
 	v, err := im.look(ctx, req.Images, progress)
 	if err != nil {
 		return nil, stopped(ctx, StageCheck, classify(StageCheck, err))

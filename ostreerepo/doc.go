@@ -34,9 +34,9 @@
 //
 // # Crashes
 //
-// A staging belongs to its process as long as that holds the flock on the file lock in it. A staging whose lock can be taken
-// is deleted by the next NewStaging, in whichever process. Its name begins with "importd-", as libostree deletes "staging-*"
-// when it likes; and its time stamp is renewed, as libostree deletes whatever is older than a day.
+// A staging is a temporary directory of package tempdir: when its process is killed, the next Sweep or NewStaging of any process
+// deletes it. Its name begins with "importd-", as libostree deletes "staging-*" when it likes; and its time stamp is renewed, as
+// libostree deletes whatever is older than a day.
 //
 // Objects of a staging get their names in objects/ after pull-local's syncfs, so that they are on the disk before a ref can
 // reach them. A landing that is killed leaves some objects that no ref reaches, and what pull-local uses in tmp/ and state/; both

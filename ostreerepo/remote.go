@@ -136,3 +136,8 @@ func (r remote) group() string {
 
 // isFalse reports whether an option is one of those values of a key file that mean no.
 func isFalse(value string) bool { return value == "false" || value == "0" }
+
+// escapeGlob makes filepath.Glob take a path as it is.
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}

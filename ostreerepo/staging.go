@@ -1,12 +1,12 @@
 package ostreerepo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,15 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tempdir"
 )
 
 const (
 	// stagingPrefix begins the names of our directories in the repository's tmp/. libostree deletes "staging-*" there.
 	stagingPrefix = "importd-"
-	// unlockedPrefix stands before that until the directory is locked. libostree deletes what a crash leaves of it after a day.
-	unlockedPrefix = "new-"
-	// lockName is the file in a staging directory whose flock says that its process lives.
-	lockName = "lock"
+	// formerPrefix began the names that earlier versions gave to directories which were not locked yet.
+	formerPrefix = "new-importd-"
 )
 
 // Staging is a private repository inside a repository's tmp/, in which objects are written and refs are set before they all
@@ -30,9 +29,9 @@ const (
 // After a failed write a staging may lack an object that others refer to: Close it then, and begin another.
 type Staging struct {
 	repo    *Repo
-	path    string
+	dir     *tempdir.Dir
+	path    string // of dir
 	layout  layout
-	lock    *os.File
 	objects int // descriptor of the directory objects
 	landed  int // descriptor of the repository's directory objects
 	fanout  [256]atomic.Bool
@@ -50,8 +49,7 @@ func unsupportedMode(mode Mode) error {
 	return fmt.Errorf("repositories of mode %s are not supported: use one of mode %s, %s or %s", mode, ModeBare, ModeBareUser, ModeArchive)
 }
 
-// NewStaging makes a staging, and deletes those that processes left behind which live no more. Errors: ErrNoSpace,
-// ErrReadOnly. The caller must Close it.
+// NewStaging makes a staging, after a Sweep. Errors: ErrNoSpace, ErrReadOnly. The caller must Close it.
 func (r *Repo) NewStaging() (*Staging, error) {
 	s, err := r.newStaging()
 	if err != nil {
@@ -69,9 +67,15 @@ func (r *Repo) newStaging() (*Staging, error) {
 	if err := os.MkdirAll(tmp, 0o755); err != nil {
 		return nil, err
 	}
-	r.removeDead(r.lockDead(tmp))
-	s := &Staging{repo: r, layout: layout, objects: -1, landed: -1, refs: make(map[string]objects.Checksum)}
-	if err := s.create(tmp); err != nil {
+	r.Sweep(context.Background())
+	dir, err := tempdir.New(tmp, stagingPrefix)
+	if err != nil {
+		return nil, err
+	}
+	s := &Staging{
+		repo: r, dir: dir, path: dir.Path(""), layout: layout, objects: -1, landed: -1, refs: make(map[string]objects.Checksum),
+	}
+	if err := s.create(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.stopFresh = keepFresh(s.path, r.freshInterval(), func(err error) {
@@ -80,26 +84,8 @@ func (r *Repo) newStaging() (*Staging, error) {
 	return s, nil
 }
 
-// create makes and locks the directory. What it has made when it fails is left for Close.
-//
-// Under its own name the directory appears with its lock held, so that it is never taken for a dead one. No lock of all stagings
-// is needed, which would have to be on something that others can open, and so hold.
-func (s *Staging) create(tmp string) error {
-	var err error
-	if s.path, err = os.MkdirTemp(tmp, unlockedPrefix+stagingPrefix); err != nil {
-		return err
-	}
-	if s.lock, err = os.OpenFile(filepath.Join(s.path, lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-		return err
-	}
-	if err := flock(s.lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return err
-	}
-	locked := filepath.Join(tmp, strings.TrimPrefix(filepath.Base(s.path), unlockedPrefix))
-	if err := os.Rename(s.path, locked); err != nil {
-		return err
-	}
-	s.path = locked
+// create makes what a repository consists of. What it has made when it fails is left for Close.
+func (s *Staging) create() error {
 	for _, dir := range []string{"objects", "refs", "refs/heads", "tmp"} {
 		if err := os.Mkdir(filepath.Join(s.path, dir), 0o755); err != nil {
 			return err
@@ -109,6 +95,7 @@ func (s *Staging) create(tmp string) error {
 	if err := os.WriteFile(filepath.Join(s.path, "config"), []byte(config), 0o644); err != nil {
 		return err
 	}
+	var err error
 	if s.objects, err = openDir(filepath.Join(s.path, "objects")); err != nil {
 		return err
 	}
@@ -127,67 +114,17 @@ func (s *Staging) Close() error {
 				unix.Close(fd) // opened for look-ups only: nothing can be lost
 			}
 		}
-		// The lock goes last: until then nobody else deletes.
-		if s.path != "" {
-			s.closeErr = os.RemoveAll(s.path)
-		}
-		if s.lock != nil {
-			s.closeErr = errors.Join(s.closeErr, s.lock.Close())
-		}
-		if s.closeErr != nil {
-			s.closeErr = fmt.Errorf("close staging: %w", withCause(s.closeErr))
+		if err := s.dir.Close(); err != nil {
+			s.closeErr = fmt.Errorf("close staging: %w", withCause(err))
 		}
 	})
 	return s.closeErr
 }
 
-// deadStaging is the directory of a process that lives no more. lock, if not nil, keeps others from deleting it too.
-type deadStaging struct {
-	path string
-	lock *os.File
-}
-
-// lockDead finds the dead stagings in tmp.
-func (r *Repo) lockDead(tmp string) []deadStaging {
-	paths, err := filepath.Glob(escapeGlob(tmp) + "/" + stagingPrefix + "*")
-	if err != nil {
-		return nil
-	}
-	var dead []deadStaging
-	for _, path := range paths {
-		lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			// Its process was deleting it, and may still be.
-			dead = append(dead, deadStaging{path: path})
-		case err != nil:
-			r.log.WithError(err).WithField("path", path).Warn("cannot tell whether the process of a staging directory lives")
-		case flock(lock, unix.LOCK_EX|unix.LOCK_NB) != nil:
-			lock.Close() // it lives
-		default:
-			dead = append(dead, deadStaging{path: path, lock: lock})
-		}
-	}
-	return dead
-}
-
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
-}
-
-// removeDead deletes what lockDead found. That it can't be done must not stop the work at hand.
-func (r *Repo) removeDead(dead []deadStaging) {
-	for _, d := range dead {
-		log := r.log.WithField("path", d.path)
-		if err := os.RemoveAll(d.path); err != nil {
-			log.WithError(err).Warn("cannot delete the staging directory of a process that lives no more")
-		} else {
-			log.Info("deleted the staging directory of a process that lives no more")
-		}
-		if d.lock != nil {
-			d.lock.Close()
-		}
-	}
+// Sweep deletes the stagings that dead processes have left, until ctx ends. It needs no free space. Errors are logged, not returned.
+func (r *Repo) Sweep(ctx context.Context) {
+	sweeper := tempdir.Sweeper{Prefixes: []string{stagingPrefix, formerPrefix}, Log: r.log}
+	sweeper.Sweep(ctx, filepath.Join(r.path, "tmp"))
 }
 
 // freshInterval is how often the staging directory's time stamp must be renewed.
@@ -229,17 +166,4 @@ func openDir(path string) (int, error) {
 		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return fd, nil
-}
-
-// flock applies a flock(2) operation to f.
-func flock(f *os.File, how int) error {
-	for {
-		err := unix.Flock(int(f.Fd()), how)
-		if err == nil {
-			return nil
-		}
-		if err != unix.EINTR {
-			return &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
-		}
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/ostree-importd/ostree-importd/tempdir"
 )
 
 // Config says how the proxy is run. The zero value works: it runs
@@ -79,7 +81,7 @@ func (c Config) withDefaults() Config {
 		c.Command = []string{"skopeo", "experimental-image-proxy"}
 	}
 	if c.TempDir == "" {
-		c.TempDir = "/var/tmp"
+		c.TempDir = tempdir.Shared
 	}
 	if c.Retries == 0 {
 		c.Retries = 4

@@ -8,7 +8,12 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/tempdir"
 )
+
+// tempPrefix begins the names of the directories that children get.
+const tempPrefix = tempdir.SharedPrefix + "proxy-"
 
 // firstFD is the number that the first descriptor passed to the child has there.
 const firstFD = 3
@@ -18,7 +23,8 @@ const firstFD = 3
 type launch struct {
 	args    []string
 	files   []*os.File // in the child from firstFD on; closed when it has them
-	tmpdir  string
+	tmpdir  string     // below own
+	own     *tempdir.Dir
 	user    *Credential
 	shelter *shelter // nil: none
 	// storage: the proxy opens the host's container storage or engine, whose
@@ -59,23 +65,31 @@ func (l *launch) closeFiles() {
 // release frees everything; to be called when no child runs with it any more.
 func (l *launch) release() error {
 	l.closeFiles()
-	if l.tmpdir == "" {
+	if l.own == nil {
 		return nil
 	}
-	return os.RemoveAll(l.tmpdir)
+	return l.own.Close()
 }
 
 func launchError(step string, err error) *Error {
 	return &Error{Class: ClassConfig, Op: "start", Message: fmt.Sprintf("%s: %v", step, err), Err: err}
 }
 
-func (l *launch) makeTempDir(parent string) error {
-	dir, err := os.MkdirTemp(parent, "ostree-importd-proxy-")
-	if err != nil {
-		return launchError("cannot make the proxy's temporary directory", err)
+// makeTempDir makes a directory for the child inside one of ours: the outer one, and the lock in it,
+// belong to us whatever the child does.
+func (l *launch) makeTempDir(parent string) (err error) {
+	const step = "cannot make the proxy's temporary directory"
+	if l.own, err = tempdir.New(parent, tempPrefix); err != nil {
+		return launchError(step, err)
 	}
-	l.tmpdir = dir
-	return l.give("temporary directory", func(uid, gid int) error { return os.Chown(dir, uid, gid) })
+	l.tmpdir = l.own.Path("proxy")
+	if err = os.Mkdir(l.tmpdir, 0o700); err == nil {
+		err = l.own.Share()
+	}
+	if err != nil {
+		return launchError(step, err)
+	}
+	return l.give("temporary directory", func(uid, gid int) error { return os.Chown(l.tmpdir, uid, gid) })
 }
 
 // give hands something to the child's user, if that is not ours.

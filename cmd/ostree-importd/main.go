@@ -73,6 +73,7 @@ func (o *options) run(ctx context.Context) error {
 		return errors.Join(err, manager.Shutdown(ctx))
 	}
 	defer startWatchdog(ctx, manager.Ping)()
+	defer startSweep(ctx, open)()
 	return server.Run(ctx)
 }
 
@@ -82,6 +83,22 @@ func startWatchdog(ctx context.Context, ping func()) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { systemd.Watchdog(ctx, ping) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// startSweep deletes what a killed daemon has left, until ctx ends or the returned function is called.
+// Callers need not wait for that.
+func startSweep(ctx context.Context, open func(context.Context) (*importer.Importer, error)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		if im, err := open(ctx); err == nil { // else the first job says what is wrong
+			im.Sweep(ctx)
+		}
+	})
 	return func() {
 		cancel()
 		running.Wait()

@@ -60,6 +60,8 @@ func Provider(config Config) func(context.Context) (*importer.Importer, error) {
 			Push: push(config.Log),
 			Jobs: config.Jobs,
 			Log:  config.Log,
+
+			TempOwners: proxyOwners(),
 		})
 		return opened, nil
 	}

@@ -106,6 +106,25 @@ func proxyCredential() (*proxyclient.Credential, error) {
 	return nil, problem
 }
 
+// proxyOwners are the users that a proxy of this or an earlier version may have run as, who owned its
+// temporary directory then.
+func proxyOwners() []int {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var owners []int
+	for _, name := range proxyUsers {
+		account, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		if uid, err := strconv.Atoi(account.Uid); err == nil {
+			owners = append(owners, uid)
+		}
+	}
+	return owners
+}
+
 // source is a proxyclient.Source with the importer's errors.
 type source struct{ opened *proxyclient.Source }
 
