@@ -92,14 +92,27 @@ func (p *Prepared) assessBase(ctx context.Context) error {
 // checkNamed refuses a stored base commit that the image's config denies by its name: other importers give a layer its ref before the
 // blob's digest is verified.
 func (p *Prepared) checkNamed(commit objects.Checksum) error {
-	_, c, err := p.plan.documents()
+	if err := p.plan.checkLabel(commit); err != nil {
+		return fmt.Errorf("%w: the first layer is stored as another commit: %w", ostreerepo.ErrNoObject, err)
+	}
+	return nil
+}
+
+// checkLabel refuses a commit in an image that is not the one that the image's label names. An image without that label may hold any.
+func (plan *Plan) checkLabel(commit objects.Checksum) error {
+	_, c, err := plan.documents()
 	if err != nil {
 		return err
 	}
-	if named := c.Config.Labels[document.LabelCommit]; named != "" && named != commit.String() {
-		return fmt.Errorf("%w: the image is of the commit %s, its first layer is stored as %s", ostreerepo.ErrNoObject, named, commit)
+	named := c.Config.Labels[document.LabelCommit] // empty where a build has cleared it
+	if named == "" || named == commit.String() {
+		return nil
 	}
-	return nil
+	return &Error{
+		Kind: KindUnsupportedImage, Stage: StageVerify,
+		Err:  fmt.Errorf("the image's label %s names the commit %.100q, but the commit in the image is %s", document.LabelCommit, named, commit),
+		Hint: "correct or remove the label",
+	}
 }
 
 // takeGround makes a commit that is here the one that the derived layers are put on.

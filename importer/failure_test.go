@@ -104,19 +104,30 @@ func TestRefusals(t *testing.T) {
 		{name: "config is too large", change: rawConfig(strings.Repeat(" ", document.MaxSize+1)), kind: KindUnsupportedImage, want: "more than"},
 		{name: "config is another", change: func(_ *testing.T, i *testImage) { i.rawConfig = []byte("{}") }, kind: KindDigestMismatch, want: "config has the digest"},
 		{
-			name: "config has no canonical form", kind: KindUnsupportedImage, want: "canonical",
+			name: "manifest with a repeated key", kind: KindUnsupportedImage, want: "manifest: the manifest has no canonical JSON form: a key is there twice",
 			change: func(t *testing.T, i *testImage) {
-				i.seal(t)
-				rawConfig(strings.Replace(string(i.rawConfig), `"linux"`, `"\ud800"`, 1))(t, i)
+				i.rawManifest = bytes.Replace(i.rawManifest, []byte(`"layers"`), []byte(`"layers": [], "layers"`), 1)
+				i.digest = digest.FromBytes(i.rawManifest)
 			},
 		},
 		{
-			name: "config is not UTF-8", kind: KindUnsupportedImage, want: "config: the config has no canonical JSON form: it is not UTF-8",
+			name: "config whose canonical form is too large", kind: KindUnsupportedImage, want: "config: the config has no canonical JSON form: it has",
 			change: func(t *testing.T, i *testImage) {
 				i.seal(t)
-				rawConfig(strings.Replace(string(i.rawConfig), `"linux"`, "\"\xff\"", 1))(t, i)
+				rawConfig(strings.Replace(string(i.rawConfig), `"linux"`, `[1e20`+strings.Repeat(",1e20", 500_000)+`]`, 1))(t, i)
 			},
 		},
+		{
+			name: "deep config", kind: KindUnsupportedImage, want: "canonical JSON form: it is not valid JSON: more than",
+			change: func(t *testing.T, i *testImage) {
+				i.seal(t)
+				rawConfig(strings.Replace(string(i.rawConfig), `"linux"`, strings.Repeat("[", 1000)+strings.Repeat("]", 1000), 1))(t, i)
+			},
+		},
+		{name: "too many layers", change: func(t *testing.T, i *testImage) {
+			i.manifest.Layers = slices.Repeat(i.manifest.Layers, document.MaxLayers)
+			i.seal(t)
+		}, kind: KindUnsupportedImage, want: "the manifest has 2048 layers, more than the 1024 that are allowed"},
 		{name: "too few diff IDs", change: config(func(c map[string]any) { c["rootfs"] = map[string]any{"type": "layers", "diff_ids": []string{}} }), kind: KindUnsupportedImage, want: "2 layers, but the config has 0"},
 		{name: "diff ID is none", change: config(func(c map[string]any) {
 			c["rootfs"] = map[string]any{"type": "layers", "diff_ids": []string{"sha256:1", "sha256:2"}}
@@ -167,7 +178,7 @@ func TestRefusals(t *testing.T) {
 func TestNothingIsFetchedInVain(t *testing.T) {
 	image := twoLayers(t)
 	named := image.manifest.Config.Digest
-	image.rawConfig = bytes.Replace(image.rawConfig, []byte(`"linux"`), []byte(`"\ud800"`), 1)
+	image.rawConfig = bytes.Replace(image.rawConfig, []byte(`"linux"`), []byte(strings.Repeat("[", 1000)+strings.Repeat("]", 1000)), 1)
 	image.rawManifest = bytes.Replace(image.rawManifest, []byte(named), []byte(digest.FromBytes(image.rawConfig)), 1)
 	image.digest = digest.FromBytes(image.rawManifest)
 	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, image))

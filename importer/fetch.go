@@ -205,7 +205,13 @@ func (f *fetcher) read(ctx context.Context, st *ostreerepo.Staging, index int, r
 
 // readCommit reads the layer of the base commit. A commit that looks like the commit of a layer is refused: later it would be taken for one.
 func (f *fetcher) readCommit(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer) (objects.Checksum, error) {
-	read, _, err := ostreetar.ReadCommit(ctx, st, r, layer, ostreetar.Options{Verify: f.verify, KeepDetached: !f.trusted})
+	opts := ostreetar.Options{KeepDetached: !f.trusted, Verify: func(ctx context.Context, commit, detached []byte) error {
+		if err := f.plan.checkLabel(objects.ChecksumOf(commit)); err != nil || f.verify == nil {
+			return err
+		}
+		return f.verify(ctx, commit, detached)
+	}}
+	read, _, err := ostreetar.ReadCommit(ctx, st, r, layer, opts)
 	if err != nil {
 		return objects.Checksum{}, err
 	}

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -207,4 +208,44 @@ func TestForeignBaseCommit(t *testing.T) {
 		t.Errorf("base %s by layer %+v", *res.BaseCommit, res.Layers[0])
 	}
 	h.checkClean(h.refs())
+}
+
+// TestCommitLabel: a label that names another commit than the one in the image makes it a bad image, and the commit gets no ref.
+func TestCommitLabel(t *testing.T) {
+	s := newSystem(t, plainSystem)
+	for _, c := range []struct{ name, label string }{
+		{"another commit", strings.Repeat("0", 64)}, {"no commit", "x"},
+	} {
+		for _, layers := range [][][]string{nil, {{"f usr/bin/new 1"}}} {
+			t.Run(fmt.Sprintf("%s, %d derived layers", c.name, len(layers)), func(t *testing.T) {
+				image := s.image(1, layers...)
+				good := image.rawConfig
+				image.config["config"].(map[string]any)["Labels"].(map[string]any)["ostree.commit"] = c.label
+				h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, image.seal(t)))
+				_, err := h.pull(Request{Image: testName})
+				if KindOf(err) != KindUnsupportedImage || !strings.Contains(err.Error(), c.label) || !strings.Contains(err.Error(), s.commit.String()) {
+					t.Errorf("error %v, want one about %s and %s", err, c.label, s.commit)
+				}
+				if strings.Contains(h.refs(), s.commit.String()) {
+					t.Errorf("the commit has a ref: %s", h.refs())
+				}
+				h.checkClean(h.refs())
+
+				// The same where the layers are stored already.
+				setConfig(t, image, string(good))
+				h.mustPull(Request{Image: testName})
+				refs := h.refs()
+				image.seal(t)
+				if _, err := h.pull(Request{Image: testName}); KindOf(err) != KindUnsupportedImage || !strings.Contains(err.Error(), s.commit.String()) {
+					t.Errorf("error %v", err)
+				}
+				h.checkClean(refs)
+			})
+		}
+	}
+	for _, label := range []string{"", s.commit.String()} {
+		image := s.image(0)
+		image.config["config"].(map[string]any)["Labels"].(map[string]any)["ostree.commit"] = label
+		newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, image.seal(t))).mustPull(Request{Image: testName})
+	}
 }

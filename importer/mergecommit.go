@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"unicode/utf8"
 
-	"github.com/gowebpki/jcs"
-
+	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/merge"
 	"github.com/ostree-importd/ostree-importd/importer/selinux"
@@ -172,20 +170,31 @@ func (plan *Plan) metadata() (objects.Dict, error) {
 	if err != nil {
 		return nil, &Error{Kind: KindUnsupportedImage, Stage: StageConfig, Err: fmt.Errorf("the config has no canonical JSON form: %w", err)}
 	}
-	return objects.Dict{
+	metadata := objects.Dict{
 		stored.MetaConfig:         objects.String(config),
 		layertar.MetaImporter:     objects.String(layertar.Importer),
 		stored.MetaManifest:       objects.String(manifest),
 		stored.MetaManifestDigest: objects.String(plan.ManifestDigest.String()),
-	}, nil
+	}
+	if plan.ConfigReplaced {
+		metadata[stored.MetaConfigDigest] = objects.String(plan.ConfigDigest.String())
+	}
+	return metadata, nil
 }
 
+// canonical gives the canonical form of a document, which must not be larger than a document may be. A manifest with a repeated key is
+// refused, because it is another image for other programs.
 func canonical(raw []byte) (string, error) {
-	if !utf8.Valid(raw) { // which a commit's metadata can't hold
-		return "", errors.New("it is not UTF-8")
+	text, replaced, err := document.Canonical(raw)
+	switch {
+	case err != nil:
+		return "", err
+	case errors.Is(replaced, document.ErrAmbiguous):
+		return "", replaced
+	case len(text) > document.MaxSize:
+		return "", fmt.Errorf("it has %d bytes, more than the %d that are allowed", len(text), document.MaxSize)
 	}
-	out, err := jcs.Transform(raw)
-	return string(out), err
+	return string(text), nil
 }
 
 // timestamp is the image's creation time in seconds. Where it says none it is that of the base commit, and 0 without one: the time of the

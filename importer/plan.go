@@ -42,7 +42,10 @@ type Plan struct {
 	Config         []byte        `json:"config"`
 	ManifestDigest digest.Digest `json:"manifest_digest"`
 	ConfigDigest   digest.Digest `json:"config_digest"`
-	Layers         []LayerPlan   `json:"layers"` // in manifest order, lowest first
+	// ConfigReplaced says that the image's config has no canonical form: Config is not the document with ConfigDigest, but what can be
+	// kept of it.
+	ConfigReplaced bool        `json:"config_replaced,omitempty"`
+	Layers         []LayerPlan `json:"layers"` // in manifest order, lowest first
 	// BaseCommit is the OSTree commit inside an image that encapsulates one, when it is known: as soon as its first layer is here.
 	BaseCommit string `json:"base_commit,omitempty"`
 

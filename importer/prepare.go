@@ -133,6 +133,7 @@ func (p *Prepared) planStored(pinned digest.Digest) bool {
 		return false
 	}
 	plan.Manifest, plan.Config, plan.ManifestDigest = s.RawManifest, s.RawConfig, s.Digest
+	plan.ConfigReplaced = s.ConfigReplaced
 	return true
 }
 
@@ -163,7 +164,23 @@ func (p *Prepared) load(ctx context.Context, image reference.Image) (err error) 
 		return &Error{Kind: KindDigestMismatch, Stage: StageConfig, Err: fmt.Errorf("the config has the digest %s, but the manifest says %s", got, m.Config.Digest)}
 	}
 	p.plan.Config = config
+	p.replaceConfig()
 	return nil
+}
+
+// replaceConfig makes a config that has no canonical form one that has. Its labels and its history are data, which are no reason to refuse
+// an image.
+func (p *Prepared) replaceConfig() {
+	if len(p.plan.Config) > document.MaxSize {
+		return // it is refused when it is parsed
+	}
+	text, replaced, err := document.Canonical(p.plan.Config)
+	if err != nil || replaced == nil {
+		return // the parser refuses it, or nothing is wrong with it
+	}
+	p.im.log.WithField("image", p.plan.Reference).WithError(replaced).
+		Warn("the image's config cannot be stored as it is: replacing what canonical JSON cannot express")
+	p.plan.Config, p.plan.ConfigReplaced = text, true
 }
 
 // checkDigest compares the manifest's digest with the one that is required, if any. A digest in the image's name is not

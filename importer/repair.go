@@ -136,6 +136,7 @@ func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared,
 	p := im.Resume(Plan{
 		Request: Request{Image: name.String(), Jobs: req.Jobs, Access: req.Access, SkipGC: true}, Reference: name.String(), ImageRef: image.ref.Name,
 		Manifest: image.image.RawManifest, Config: image.image.RawConfig, ManifestDigest: image.image.Digest,
+		ConfigReplaced: image.image.ConfigReplaced,
 	})
 	n, err := im.resolve(p.plan.Request)
 	if err != nil {

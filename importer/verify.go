@@ -279,6 +279,7 @@ var errOtherRules = errors.New("the layers were imported by other rules than tod
 func (im *Importer) remerge(ctx context.Context, image stored.Image) (objects.Checksum, error) {
 	p := im.Resume(Plan{
 		Request: Request{NoRef: true}, Manifest: image.RawManifest, Config: image.RawConfig, ManifestDigest: image.Digest,
+		ConfigReplaced: image.ConfigReplaced,
 	})
 	if err := p.assess(ctx); err != nil {
 		return objects.Checksum{}, err

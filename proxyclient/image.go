@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -33,12 +34,6 @@ type Manifest struct {
 	// schema 2 manifest does not, and nothing can be checked then.
 	Digest digest.Digest
 	ocispec.Manifest
-}
-
-// ImageConfig is the configuration of an image.
-type ImageConfig struct {
-	Raw []byte // the bytes that the manifest's config descriptor names
-	ocispec.Image
 }
 
 // OpenImage opens an image by a reference as `skopeo copy` takes it.
@@ -135,38 +130,46 @@ func (i *Image) storesOCI() bool {
 	return strings.HasPrefix(i.ref, "oci:") || strings.HasPrefix(i.ref, "oci-archive:")
 }
 
-// Config reads the configuration that the manifest names, and checks its digest.
-// For an OCI source the proxy's own form of it has other bytes, so these come as
-// a blob; after a conversion only the proxy has the bytes.
-func (i *Image) Config(ctx context.Context, m Manifest) (ImageConfig, error) {
+// Config reads the configuration that the manifest names: the bytes with its
+// digest, whatever is in them. For an OCI source they come as a blob: the proxy
+// parses a configuration before it serves it, drops what it does not know, and
+// refuses one that it does not understand, such as one with an empty creation
+// time. After a conversion only the proxy has the bytes.
+func (i *Image) Config(ctx context.Context, m Manifest) ([]byte, error) {
+	const op = "GetFullConfig"
 	desc := m.Manifest.Config
 	if err := desc.Digest.Validate(); err != nil {
-		return ImageConfig{}, &Error{Class: ClassUnsupported, Op: "GetFullConfig", Message: fmt.Sprintf("the manifest names no valid configuration: %v", err), Err: err}
+		return nil, &Error{Class: ClassUnsupported, Op: op, Message: fmt.Sprintf("the manifest names no valid configuration: %v", err), Err: err}
 	}
 	if desc.Size > maxDocument {
-		return ImageConfig{}, tooLarge("GetFullConfig")
+		return nil, tooLarge(op)
 	}
-	_, raw, err := i.document(ctx, "GetFullConfig")
+	_, raw, err := i.document(ctx, op)
 	switch {
-	case err != nil && !isTooLargeForProxy(err):
-		return ImageConfig{}, err
+	case err != nil && !(m.isStored() && isRefusal(err)):
+		return nil, err
 	case err != nil || desc.Digest.Algorithm().FromBytes(raw) != desc.Digest:
-		if raw, err = i.configBlob(ctx, desc); err != nil {
-			return ImageConfig{}, err
-		}
+		return i.configBlob(ctx, desc)
 	}
-	c := ImageConfig{Raw: raw}
-	if err := json.Unmarshal(raw, &c.Image); err != nil {
-		return ImageConfig{}, &Error{Class: ClassUnsupported, Op: "GetFullConfig", Message: fmt.Sprintf("the configuration is not one of an OCI image: %v", err), Err: err}
-	}
-	return c, nil
+	return raw, nil
 }
 
-// isTooLargeForProxy: over 4 MiB, a configuration can only be read as a blob.
-func isTooLargeForProxy(err error) bool {
+// refusals are parts of the texts by which the proxy refuses a configuration
+// that it does not understand, or that has more than 4 MiB. What else is in such
+// a text comes from the configuration, so its class means nothing.
+var refusals = [...]string{"parsing time", "cannot parse", "Time.UnmarshalJSON", "json: ", "invalid character", "exceeded maximum allowed size"}
+
+// isRefusal reports whether an error may be about what is in a configuration,
+// which does not hinder the proxy from serving it as a blob.
+func isRefusal(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && strings.Contains(e.Message, "exceeded maximum allowed size")
+	return errors.As(err, &e) &&
+		(e.Class == ClassOther || slices.ContainsFunc(refusals[:], func(part string) bool { return strings.Contains(e.Message, part) }))
 }
+
+// isStored reports whether the source stores the manifest as it is: the proxy
+// has not converted it.
+func (m Manifest) isStored() bool { return m.Digest.Algorithm().FromBytes(m.Raw) == m.Digest }
 
 func (i *Image) configBlob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
 	s, err := i.blob(ctx, desc)

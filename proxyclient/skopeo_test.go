@@ -193,6 +193,40 @@ func TestLocalTransports(t *testing.T) {
 	}
 }
 
+// TestConfigThatSkopeoRefuses: a configuration is data, which the proxy need not understand to serve it.
+func TestConfigThatSkopeoRefuses(t *testing.T) {
+	for name, change := range map[string][2]string{
+		"empty time":           {`"created": "2026-01-02T03:04:05Z"`, `"created": ""`},
+		"no time":              {`"created": "2026-01-02T03:04:05Z"`, `"created": "yesterday"`},
+		"time of a network":    {`"created": "2026-01-02T03:04:05Z"`, `"created": "x509: connection reset"`},
+		"number as time":       {`"created": "2026-01-02T03:04:05Z"`, `"created": 5`},
+		"time in the history":  {`"created": "2026-01-02T03:04:05Z"`, `"history": [{"created": ""}]`},
+		"labels that are none": {`"created": "2026-01-02T03:04:05Z"`, `"config": {"Labels": 1}`},
+		"label that is none":   {`"created": "2026-01-02T03:04:05Z"`, `"config": {"Labels": {"a": []}}`},
+		"repeated key":         {`"created": "2026-01-02T03:04:05Z"`, `"os": "a", "os": "b"`},
+		"lone surrogate":       {`"created": "2026-01-02T03:04:05Z"`, `"author": "\ud800"`},
+		"large number":         {`"created": "2026-01-02T03:04:05Z"`, `"author": 1e400`},
+		"larger than 4 MiB":    {`"created": "2026-01-02T03:04:05Z"`, `"author": "` + strings.Repeat("x", 5<<20) + `"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			img := testImage(t, 10)
+			img.Config = bytes.Replace(img.Config, []byte("{"), []byte(`{"created": "2026-01-02T03:04:05Z",`), 1)
+			img.Config = bytes.Replace(img.Config, []byte(change[0]), []byte(change[1]), 1)
+			img.Parsed.Config.Digest, img.Parsed.Config.Size = digest.FromBytes(img.Config), int64(len(img.Config))
+			img.Manifest = marshal(t, img.Parsed)
+			cfg := realConfig(t, nobody)
+			s, err := OpenSource(within(t, time.Minute), cfg, "oci:"+writeLayout(t, img, "1")+":1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if raw, err := s.Config(t.Context()); err != nil || !bytes.Equal(raw, img.Config) {
+				t.Errorf("%d bytes, %v; want %d", len(raw), err, len(img.Config))
+			}
+		})
+	}
+}
+
 // TestUnprivilegedChild looks at the process itself.
 func TestUnprivilegedChild(t *testing.T) {
 	cfg := realConfig(t, nobody)

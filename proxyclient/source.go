@@ -2,6 +2,7 @@ package proxyclient
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -114,10 +115,9 @@ func (s *Source) Config(ctx context.Context) (raw []byte, err error) {
 	if raw != nil {
 		return raw, nil
 	}
-	var c ImageConfig
 	err = s.cfg.retry(ctx, func() error {
 		return s.pool.use(ctx, func(img *Image) (err error) {
-			c, err = img.Config(ctx, s.manifest)
+			raw, err = img.Config(ctx, s.manifest)
 			return err
 		})
 	})
@@ -125,9 +125,9 @@ func (s *Source) Config(ctx context.Context) (raw []byte, err error) {
 		return nil, err
 	}
 	s.mu.Lock()
-	s.config = c.Raw
+	s.config = raw
 	s.mu.Unlock()
-	return slices.Clone(c.Raw), nil
+	return slices.Clone(raw), nil
 }
 
 // Layers returns the descriptors by which Blob serves the layers, lowest first.
@@ -152,9 +152,15 @@ func (s *Source) Layers(ctx context.Context) ([]ocispec.Descriptor, error) {
 }
 
 func diffIDLayers(ctx context.Context, img *Image, m Manifest) ([]ocispec.Descriptor, error) {
-	c, err := img.Config(ctx, m)
+	raw, err := img.Config(ctx, m)
 	if err != nil {
 		return nil, err
+	}
+	var c struct {
+		RootFS ocispec.RootFS `json:"rootfs"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, &Error{Class: ClassUnsupported, Op: "GetFullConfig", Message: fmt.Sprintf("the configuration is not one of an OCI image: %v", err), Err: err}
 	}
 	layers := make([]ocispec.Descriptor, len(c.RootFS.DiffIDs))
 	for i, id := range c.RootFS.DiffIDs {

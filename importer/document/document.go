@@ -1,9 +1,9 @@
 package document
 
 import (
-	// The hash functions that a digest may name.
-	_ "crypto/sha256"
-	_ "crypto/sha512"
+	"bytes"
+	_ "crypto/sha256" // a hash function that a digest may name
+	_ "crypto/sha512" // another one
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,14 +15,16 @@ import (
 )
 
 const (
-	// MaxSize bounds manifest and config, as registries do.
+	// MaxSize bounds manifest and config, as registries do, and their canonical forms.
 	MaxSize = 4 << 20
+	// MaxLayers bounds the layers of an image. Container engines give up at 128, or at 500 mounts.
+	MaxLayers = 1024
 	// maxBlob bounds the size that a manifest may claim for a layer, so that sums of sizes can't overflow.
 	maxBlob = 1 << 46
 )
 
 // Config is what an import needs of an image's config. Times are kept as text: one that can't be parsed is no reason to
-// refuse an image.
+// refuse an image. Neither is a value of another type than it should have, which counts as absent.
 type Config struct {
 	Created      string `json:"created"`
 	Architecture string `json:"architecture"`
@@ -33,11 +35,45 @@ type Config struct {
 		Type    string          `json:"type"`
 		DiffIDs []digest.Digest `json:"diff_ids"`
 	} `json:"rootfs"`
-	History []struct {
-		Created    string `json:"created"`
-		CreatedBy  string `json:"created_by"`
-		EmptyLayer bool   `json:"empty_layer"`
-	} `json:"history"`
+	History Steps `json:"history"`
+}
+
+// Steps are the first steps of an image's history that made a layer, no more than an image may have layers.
+type Steps []struct {
+	Created   string `json:"created"`
+	CreatedBy string `json:"created_by"`
+}
+
+// UnmarshalJSON takes what is there of the history: a step that is none counts as one that says nothing, and a value that is no list
+// has no steps.
+func (s *Steps) UnmarshalJSON(raw []byte) error {
+	*s = nil
+	list := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := list.Token(); err != nil || start != json.Delim('[') {
+		return err
+	}
+	var kept Steps
+	for list.More() && len(kept) < MaxLayers {
+		var step struct {
+			Created    string `json:"created"`
+			CreatedBy  string `json:"created_by"`
+			EmptyLayer bool   `json:"empty_layer"`
+		}
+		if err := list.Decode(&step); err != nil && !isTypeError(err) {
+			return err
+		}
+		if !step.EmptyLayer {
+			kept = append(kept, Steps{{Created: step.Created, CreatedBy: step.CreatedBy}}...)
+		}
+	}
+	*s = kept
+	return nil
+}
+
+// isTypeError reports whether an error is about a value of a type that was not expected. The decoder goes on after one.
+func isTypeError(err error) bool {
+	var wrong *json.UnmarshalTypeError
+	return errors.As(err, &wrong)
 }
 
 // Version is the version that people know the image by, or "".
@@ -87,7 +123,7 @@ func ParseConfig(raw []byte) (*Config, error) {
 	if len(raw) == 0 {
 		return &c, nil
 	}
-	if err := json.Unmarshal(raw, &c); err != nil {
+	if err := json.Unmarshal(raw, &c); err != nil && !isTypeError(err) {
 		return nil, fmt.Errorf("the config is not valid JSON of an image config: %w", err)
 	}
 	return &c, nil
@@ -97,6 +133,9 @@ func ParseConfig(raw []byte) (*Config, error) {
 func CheckImage(m *ocispec.Manifest, c *Config) error {
 	if c.RootFS.Type != "" && c.RootFS.Type != "layers" {
 		return fmt.Errorf("the config's rootfs has type %q, want \"layers\"", c.RootFS.Type)
+	}
+	if len(m.Layers) > MaxLayers {
+		return fmt.Errorf("the manifest has %d layers, more than the %d that are allowed; squash the image", len(m.Layers), MaxLayers)
 	}
 	if len(c.RootFS.DiffIDs) != len(m.Layers) {
 		return fmt.Errorf("the manifest has %d layers, but the config has %d diff IDs", len(m.Layers), len(c.RootFS.DiffIDs))
@@ -171,19 +210,11 @@ func Created(m *ocispec.Manifest, c *Config) (t time.Time, ignored []string) {
 // History gives, per layer, what the config's history says of it; layers that it doesn't reach get zero values.
 func History(c *Config, layers int) []Note {
 	notes := make([]Note, layers)
-	i := 0
-	for _, h := range c.History {
-		if h.EmptyLayer {
-			continue
-		}
-		if i == layers {
-			break
-		}
-		notes[i].CreatedBy = h.CreatedBy
-		if t, err := time.Parse(time.RFC3339, h.Created); err == nil {
+	for i, step := range c.History[:min(layers, len(c.History))] {
+		notes[i].CreatedBy = step.CreatedBy
+		if t, err := time.Parse(time.RFC3339, step.Created); err == nil {
 			notes[i].Created = t
 		}
-		i++
 	}
 	return notes
 }

@@ -61,6 +61,21 @@ func TestEmptyFinalDiffID(t *testing.T) {
 	}
 }
 
+// checkCanonical wants the canonical form of a document to be its own, and to be there for what a JSON parser takes.
+func checkCanonical(t *testing.T, raw []byte) {
+	text, _, err := Canonical(raw)
+	if err != nil {
+		if json.Valid(raw) && !strings.Contains(err.Error(), "in each other") {
+			t.Fatalf("%q: %v", raw, err)
+		}
+		return
+	}
+	again, replaced, err := Canonical(text)
+	if err != nil || replaced != nil || string(again) != string(text) {
+		t.Fatalf("%q becomes %q, and that %q, %v, %v", raw, text, again, replaced, err)
+	}
+}
+
 // FuzzDocuments: whatever manifest and config hold, an image is refused or every layer has its kind, its diff ID and a sane size.
 func FuzzDocuments(f *testing.F) {
 	for _, seed := range []struct{ final, layers string }{{"", "a b"}, {"b", "a b c"}, {"x", "a"}, {"a", "a b a"}} {
@@ -79,6 +94,7 @@ func FuzzDocuments(f *testing.F) {
 	}
 	f.Add([]byte(`{"schemaVersion":2,"layers":[{"digest":""}]}`), []byte("null"))
 	f.Fuzz(func(t *testing.T, rawManifest, rawConfig []byte) {
+		checkCanonical(t, rawConfig)
 		m, err := ParseManifest(rawManifest)
 		if err != nil {
 			return

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gowebpki/jcs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -115,7 +114,7 @@ func manifest(config ocispec.Descriptor, layers []Layer, annotations map[string]
 func canonical(name string, v any) ([]byte, error) {
 	raw, err := json.Marshal(v)
 	if err == nil {
-		raw, err = jcs.Transform(raw)
+		raw, _, err = document.Canonical(raw)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gowebpki/jcs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -73,7 +72,8 @@ func (i *imageWriter) manifest(config ocispec.Descriptor, layers []writtenLayer)
 	if err != nil {
 		return nil, err
 	}
-	return jcs.Transform(raw)
+	raw, _, err = document.Canonical(raw)
+	return raw, err
 }
 
 // config is that of the stored image, whatever is in it, but with the diff IDs of the layers that are written.
@@ -106,7 +106,7 @@ func (i *imageWriter) config(layers []writtenLayer) ([]byte, *ocispec.Platform, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if raw, err = jcs.Transform(raw); err != nil {
+	if raw, _, err = document.Canonical(raw); err != nil {
 		return nil, nil, err
 	}
 	platform := &ocispec.Platform{}

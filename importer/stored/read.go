@@ -22,6 +22,10 @@ const (
 	MetaManifestDigest = "ostree.manifest-digest"
 )
 
+// MetaConfigDigest (s) in the metadata of a merge commit is the digest of the image's config, where that has no canonical form and
+// MetaConfig is what could be kept of it.
+const MetaConfigDigest = "ostree-importd.config-digest"
+
 // MetaSignatureText (s) in the detached metadata of a merge commit is what the check of the signatures of the commit inside the image
 // has said.
 const MetaSignatureText = "ostree-importd.signature-text"
@@ -33,8 +37,10 @@ type Image struct {
 	Digest      digest.Digest  // of the manifest
 	RawManifest []byte
 	RawConfig   []byte // nil when the commit has none, or null
-	Manifest    *ocispec.Manifest
-	Config      *document.Config
+	// ConfigReplaced says that RawConfig is only what could be kept of the image's config.
+	ConfigReplaced bool
+	Manifest       *ocispec.Manifest
+	Config         *document.Config
 }
 
 // ReadImage reads a merge commit. What could be read is returned along with the error.
@@ -61,6 +67,7 @@ func ReadImage(repo *ostreerepo.Repo, commit objects.Checksum) (Image, error) {
 	if text, ok := c.Metadata[MetaConfig].AsString(); ok && text != "null" {
 		s.RawConfig = []byte(text)
 	}
+	_, s.ConfigReplaced = c.Metadata[MetaConfigDigest]
 	config, err := document.ParseConfig(s.RawConfig)
 	if err != nil {
 		return s, err
