@@ -44,8 +44,8 @@ var epoch = []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {}}
 // bareLayout is that of files as they will be in the checkout, with real owners, modes and extended attributes.
 type bareLayout struct{}
 
-func (bareLayout) regular(f tempFile, h objects.FileHeader, _ int64, content func(io.Writer) error) error {
-	if err := content(f); err != nil {
+func (bareLayout) regular(f tempFile, h objects.FileHeader, size int64, content func(io.Writer) error) error {
+	if err := f.writeContent(size, content); err != nil {
 		return err
 	}
 	if err := unix.Fchown(f.fd, int(h.UID), int(h.GID)); err != nil {
@@ -91,8 +91,8 @@ func chownError(h objects.FileHeader, err error) error {
 // bareUserLayout keeps owner, mode and extended attributes in one attribute, so that it needs no privilege.
 type bareUserLayout struct{}
 
-func (bareUserLayout) regular(f tempFile, h objects.FileHeader, _ int64, content func(io.Writer) error) error {
-	if err := content(f); err != nil {
+func (bareUserLayout) regular(f tempFile, h objects.FileHeader, size int64, content func(io.Writer) error) error {
+	if err := f.writeContent(size, content); err != nil {
 		return err
 	}
 	// The checkout is made of the same files, with the file's own mode as far as that is harmless; we must be able to read it.

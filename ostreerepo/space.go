@@ -42,6 +42,7 @@ func readKeepFree(core map[string]string) (keepFree, error) {
 
 // checkSpace refuses content of size bytes that would leave less free than the repository's configuration asks for. libostree
 // does the same for what it writes, but lets pass what is there already, as our files are when they land. Metadata is not counted.
+// Holes count as if they were written: other programs fill them when they copy a file.
 func (s *Staging) checkSpace(size int64) error {
 	var stat unix.Statfs_t
 	if err := unix.Fstatfs(s.objects, &stat); err != nil {

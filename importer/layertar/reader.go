@@ -19,6 +19,7 @@ type reader struct {
 	tree     *tree
 	marker   *content // of every whiteout and opaque marker; nil before the first
 	count    int
+	holes    holes
 	filtered map[string]uint32
 }
 
@@ -28,7 +29,8 @@ func newReader(files *writers, opts Options) *reader {
 
 // readAll reads up to the archive's end. Errors of archive are returned as they are.
 func (r *reader) readAll(archive io.Reader) error {
-	source := tar.NewReader(archive)
+	r.holes.archive = &countingReader{r: archive}
+	source := tar.NewReader(r.holes.archive)
 	for {
 		header, err := source.Next()
 		if err == io.EOF {
@@ -172,7 +174,8 @@ func (r *reader) write(h *tar.Header, place string, o owner, source io.Reader) (
 		written, err = r.files.symlink(h.Name, place, header)
 	case isRegular(h.Typeflag):
 		header.Mode = syscall.S_IFREG | uint32(h.Mode&permissions)
-		written, err = r.files.file(h.Name, place, header, h.Size, source)
+		content := &holesReader{holes: &r.holes, entry: h.Name, r: source}
+		written, err = r.files.file(h.Name, place, header, h.Size, content)
 	default:
 		return nil, blob.NewEntryError(h.Name, unsupported(h.Typeflag))
 	}
