@@ -37,6 +37,7 @@ func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, pro
 	if err != nil {
 		return nil, err
 	}
+	opts.RPM = im.rpm
 	if opts.Prior, err = im.priorManifest(ctx, req); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/ostree-importd/ostree-importd/importer/encapsulate/rpmdb"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/signature"
@@ -31,6 +32,8 @@ type Config struct {
 	Policy signature.Environment
 	// TempOwners are users, besides our own, whose directories in /var/tmp Sweep takes for this program's: the image proxy's.
 	TempOwners []int
+	// RPM reads the RPM databases of commits that are encapsulated; nil: they are not taken into account.
+	RPM *rpmdb.Reader
 }
 
 // Importer imports images into one repository. It is safe for concurrent use.
@@ -42,13 +45,14 @@ type Importer struct {
 	log    logrus.FieldLogger
 	rules  layertar.Rules // of plain images
 	policy signature.Environment
+	rpm    *rpmdb.Reader
 
 	tempOwners []int
 }
 
 // New returns an Importer.
 func New(cfg Config) *Importer {
-	im := &Importer{repo: cfg.Repo, open: cfg.Open, push: cfg.Push, jobs: cfg.Jobs, log: cfg.Log, policy: cfg.Policy, tempOwners: cfg.TempOwners}
+	im := &Importer{repo: cfg.Repo, open: cfg.Open, push: cfg.Push, jobs: cfg.Jobs, log: cfg.Log, policy: cfg.Policy, rpm: cfg.RPM, tempOwners: cfg.TempOwners}
 	if im.jobs == 0 {
 		im.jobs = defaultJobs
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/tempdir"
 )
 
@@ -47,7 +48,7 @@ type Config struct {
 
 	// User is the unprivileged user that the proxy runs as when the caller is
 	// root. Nil: the caller's own.
-	User *Credential
+	User *command.User
 	// TempDir is where each child's private temporary directory is made, which
 	// is removed when the child has ended. Archives are unpacked there. The
 	// proxy's user must be able to reach it. Empty: /var/tmp.
@@ -60,10 +61,6 @@ type Config struct {
 	// Log gets what is not an error of a call. Nil: nothing is logged.
 	Log logrus.FieldLogger
 }
-
-// Credential names the user and group of the proxy process. It has no
-// supplementary groups.
-type Credential struct{ UID, GID uint32 }
 
 // Timeouts bounds what the proxy itself does not: it waits for ever for a
 // registry. Zero fields have the default that stands with them.

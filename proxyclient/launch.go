@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/tempdir"
 )
 
@@ -25,7 +26,7 @@ type launch struct {
 	files   []*os.File // in the child from firstFD on; closed when it has them
 	tmpdir  string     // below own
 	own     *tempdir.Dir
-	user    *Credential
+	user    *command.User
 	shelter *shelter // nil: none
 	// storage: the proxy opens the host's container storage or engine, whose
 	// place depends on the user's directories.

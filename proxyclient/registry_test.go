@@ -28,6 +28,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
@@ -219,7 +220,7 @@ func TestRegistryWithPasswordAndTLS(t *testing.T) {
 		{"wrong password", func(c *Config) { c.AuthFile = writeAuth(t, r.host, "user:wrong") }, ClassUnauthorized, false},
 		{"unknown CA", func(c *Config) { c.AuthFile, c.CertDir = r.auth, "" }, ClassNetwork, false},
 	}
-	for _, user := range []*Credential{nil, nobody} {
+	for _, user := range []*command.User{nil, nobody} {
 		for _, tt := range tests {
 			name := tt.name + ", root"
 			if user != nil {

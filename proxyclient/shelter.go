@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 )
 
 // shelter makes a local image reachable for a child whose user may not enter a
@@ -25,7 +27,7 @@ type shelter struct {
 // newShelter returns what user needs to reach path, which has no symbolic links,
 // or nil if that is nothing. Access lists are not looked at: at worst a shelter
 // is made that was not needed.
-func newShelter(path string, user *Credential) (*shelter, error) {
+func newShelter(path string, user *command.User) (*shelter, error) {
 	for i := 1; i < len(path); i++ {
 		if path[i] != '/' {
 			continue
@@ -42,7 +44,7 @@ func newShelter(path string, user *Credential) (*shelter, error) {
 	return nil, nil
 }
 
-func mayEnter(dir fs.FileInfo, user *Credential) bool {
+func mayEnter(dir fs.FileInfo, user *command.User) bool {
 	bit := fs.FileMode(0o001)
 	switch owner := dir.Sys().(*syscall.Stat_t); {
 	case owner.Uid == user.UID:

@@ -17,12 +17,13 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/proxyclient/proxytest"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // nobody is the unprivileged user of the tests.
-var nobody = &Credential{UID: 65534, GID: 65534}
+var nobody = &command.User{UID: 65534, GID: 65534}
 
 // testImage returns an image whose layers are tar archives of the given sizes.
 func testImage(t *testing.T, sizes ...int) proxytest.Image {
@@ -93,7 +94,7 @@ func skopeoCopy(t *testing.T, args ...string) {
 }
 
 // realConfig runs the real skopeo.
-func realConfig(t *testing.T, user *Credential) Config {
+func realConfig(t *testing.T, user *command.User) Config {
 	t.Helper()
 	needs.Tool(t, "skopeo")
 	if user != nil {
@@ -161,7 +162,7 @@ func TestLocalTransports(t *testing.T) {
 		{"docker-archive", ":example.com/os:1", converted},
 		{"dir", "", img},
 	}
-	for _, user := range []*Credential{nil, nobody} {
+	for _, user := range []*command.User{nil, nobody} {
 		for _, tt := range tests {
 			name := tt.transport + " as root"
 			if user != nil {
@@ -285,7 +286,7 @@ func TestBrokenLayouts(t *testing.T) {
 			}
 		}, ClassIntegrity, true, "corrupted blob"},
 	}
-	for _, user := range []*Credential{nil, nobody} {
+	for _, user := range []*command.User{nil, nobody} {
 		for _, tt := range tests {
 			name := tt.name + ", root"
 			if user != nil {

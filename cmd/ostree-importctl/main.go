@@ -15,9 +15,11 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/cmd/internal/setup"
 	"github.com/ostree-importd/ostree-importd/cmd/internal/stdout"
+	"github.com/ostree-importd/ostree-importd/importer/encapsulate/rpmdb/child"
 )
 
 func main() {
+	child.Run()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the default comes back: a second one ends the
 	// command at once and leaves a job of the daemon to itself.

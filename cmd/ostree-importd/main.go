@@ -20,10 +20,12 @@ import (
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/dbus"
 	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/encapsulate/rpmdb/child"
 	"github.com/ostree-importd/ostree-importd/systemd"
 )
 
 func main() {
+	child.Run()
 	out := stdout.New(os.Stdout)
 	cmd := command()
 	cmd.SetOut(out)

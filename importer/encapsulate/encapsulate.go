@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ostree-importd/ostree-importd/importer/encapsulate/rpmdb"
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
@@ -37,7 +38,7 @@ type Options struct {
 	SingleLayer bool              // no chunks
 	Compression ocilayout.Compression
 	Prior       *ocispec.Manifest // of an earlier image of the same system: what shared a layer in it does again
-	RPM         string            // name or path of the rpm command; empty: "rpm"
+	RPM         *rpmdb.Reader     // reads RPM databases; nil: they are not taken into account
 }
 
 // Result is what Encapsulate wrote.
@@ -73,7 +74,7 @@ type source struct {
 }
 
 // Encapsulate writes a commit as an image and commits w, which the caller closes. The same commit and options give the same bytes;
-// but without the rpm command, a commit with an RPM database is parted in another way. progress, when not nil, is called by one
+// but without Options.RPM, a commit with an RPM database is parted in another way. progress, when not nil, is called by one
 // goroutine at a time and must not block. Errors: ostreerepo.ErrNoObject and ErrCorrupted for a commit that is not whole, with the
 // path that is concerned; the cause that ctx ended of.
 func Encapsulate(

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/importer/encapsulate/rpmdb"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
@@ -97,17 +98,19 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// FuzzDatabase takes what an rpm command or a list of dpkg may say.
+// FuzzDatabase takes what an RPM database or a list of dpkg may say.
 func FuzzDatabase(f *testing.F) {
 	tree := linkTree(f, links)
-	f.Add("Pbash\nB1700000000\nF/rel/file\nC1699999999\nC(none)\n")
+	f.Add("Pbash\nB1700000000\nF/rel/file\nC1699999999\n")
 	f.Add("F/a/a/a/a\nB9223372036854775807\nC-9223372036854775808\nP\nF\nP,\x00\n\n")
 	f.Add("F/one/two/loop/long/../../root/up/d/back/abs\r\nF" + strings.Repeat("/a", 100))
 	f.Fuzz(func(t *testing.T, text string) {
 		tree.links = make(map[string]place)
-		answer := rpmAnswer{packages: newPackages(tree)}
-		if err := eachLine(t.Context(), strings.NewReader(text), answer.line); err != nil {
-			return
+		answer := rpmAnswer{packages: newPackages(tree), changes: make(map[string][]int64)}
+		for line := range strings.Lines(text) {
+			if err := answer.record(rpmdb.Kind(line[0]), strings.TrimSpace(line[1:])); err != nil {
+				return
+			}
 		}
 		p := answer.finish()
 		if err := eachLine(t.Context(), strings.NewReader(text), func(line string) { p.claim("list", line) }); err != nil {

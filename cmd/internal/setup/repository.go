@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/encapsulate/rpmdb"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
@@ -54,6 +55,10 @@ func Provider(config Config) func(context.Context) (*importer.Importer, error) {
 		if err != nil {
 			return nil, &importer.Error{Kind: importer.KindNotAvailable, Stage: importer.StageOpen, Err: err}
 		}
+		user, err := unprivilegedUser()
+		if err != nil {
+			return nil, &importer.Error{Kind: importer.KindToolFailed, Stage: importer.StageOpen, Err: err}
+		}
 		opened = importer.New(importer.Config{
 			Repo: repo,
 			Open: openSource(config.Log),
@@ -62,6 +67,7 @@ func Provider(config Config) func(context.Context) (*importer.Importer, error) {
 			Log:  config.Log,
 
 			TempOwners: proxyOwners(),
+			RPM:        &rpmdb.Reader{User: user},
 		})
 		return opened, nil
 	}

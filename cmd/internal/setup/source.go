@@ -16,6 +16,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/signature"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/proxyclient"
 )
 
@@ -28,7 +29,7 @@ var proxyUsers = [...]string{"ostree-importd", "nobody"}
 // releases would search other places, in the environment of another user.
 func openSource(log logrus.FieldLogger) importer.OpenFunc {
 	return func(ctx context.Context, image reference.Image, access importer.Access) (importer.Source, error) {
-		credential, err := proxyCredential()
+		user, err := unprivilegedUser()
 		if err != nil {
 			return nil, &importer.Error{Kind: importer.KindToolFailed, Stage: importer.StageOpen, Err: err}
 		}
@@ -37,7 +38,7 @@ func openSource(log logrus.FieldLogger) importer.OpenFunc {
 			return nil, &importer.Error{Kind: importer.KindSignatureRejected, Stage: importer.StageOpen, Err: err}
 		}
 		config := proxyConfig(access, log)
-		config.Policy, config.User = policy, credential
+		config.Policy, config.User = policy, user
 		opened, err := proxyclient.OpenSource(ctx, config, image.String())
 		if err != nil {
 			return nil, withReadHint(image, sourceError(err))
@@ -58,12 +59,12 @@ func withReadHint(image reference.Image, err error) error {
 // push returns an importer.PushFunc that copies images with skopeo.
 func push(log logrus.FieldLogger) importer.PushFunc {
 	return func(ctx context.Context, from, to reference.Image, access importer.Access) error {
-		credential, err := proxyCredential()
+		user, err := unprivilegedUser()
 		if err != nil {
 			return &importer.Error{Kind: importer.KindToolFailed, Stage: importer.StagePush, Err: err}
 		}
 		config := proxyConfig(access, log)
-		config.User = credential
+		config.User = user
 		return sourceError(proxyclient.Push(ctx, config, from.String(), to.String()))
 	}
 }
@@ -80,9 +81,9 @@ func proxyConfig(access importer.Access, log logrus.FieldLogger) proxyclient.Con
 	}
 }
 
-// proxyCredential is the unprivileged user for the proxy, nil when we are
+// unprivilegedUser is the unprivileged user for the proxy, nil when we are
 // unprivileged ourselves.
-func proxyCredential() (*proxyclient.Credential, error) {
+func unprivilegedUser() (*command.User, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
@@ -101,7 +102,7 @@ func proxyCredential() (*proxyclient.Credential, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &proxyclient.Credential{UID: uint32(uid), GID: uint32(gid)}, nil
+		return &command.User{UID: uint32(uid), GID: uint32(gid)}, nil
 	}
 	return nil, problem
 }
