@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,8 +31,11 @@ type child struct {
 	cmd    *exec.Cmd
 	socket *net.UnixConn
 	stderr *tail
+	filter *logFilter
 	exited chan struct{} // closed when the process has been waited for
 	err    error         // of Wait; to be read after exited
+
+	throttle throttle
 }
 
 // command makes a command that runs with the launch's user and environment.
@@ -50,17 +54,19 @@ func (l *launch) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// startChild starts the proxy with its socket as stdin.
-func startChild(argv []string, l *launch) (*child, error) {
+// startChild starts the proxy with its socket as stdin. refuse is called when a registry asks a call to wait for too long.
+func startChild(argv []string, l *launch, refuse func(*Error)) (*child, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, launchError("cannot make the proxy's socket", err)
 	}
 	defer theirs.Close()
-	c := &child{stderr: &tail{}, socket: ours, exited: make(chan struct{})}
-	c.cmd = l.command(argv[0], append(append([]string{}, argv[1:]...), l.args...)...)
+	c := &child{stderr: &tail{}, socket: ours, exited: make(chan struct{}), throttle: throttle{refuse: refuse}}
+	// Only its debug log tells what a registry asks for that limits requests.
+	c.cmd = l.command(argv[0], slices.Concat(argv[1:], []string{"--debug"}, l.args)...)
 	c.cmd.Stdin = theirs
-	c.cmd.Stderr = c.stderr
+	c.filter = &logFilter{throttle: &c.throttle, rest: c.stderr}
+	c.cmd.Stderr = c.filter
 	started := make(chan error)
 	go c.own(started, l.shelter)
 	if err := <-started; err != nil {
@@ -92,6 +98,7 @@ func (c *child) own(started chan<- error, s *shelter) {
 	started <- err
 	if err == nil {
 		c.err = c.cmd.Wait()
+		c.filter.flush()
 		close(c.exited)
 	}
 }

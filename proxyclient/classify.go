@@ -30,7 +30,7 @@ var textClasses = [...]textClass{
 		"x509: ", "remote error: tls:", "does not look like a TLS handshake", "server gave HTTP response to HTTPS client",
 	}},
 	{class: ClassNetwork, contains: []string{
-		"unexpected EOF", "connection re", "unreachable", "timeout", "no such host", "server misbehaving", "toomanyrequests", "too many requests",
+		"unexpected EOF", "connection re", "unreachable", "timeout", "no such host", "server misbehaving", "toomanyrequests", "too many requests", "StatusCode: 429", "from registry 429", "HTTP status: 429",
 		"HTTP status: 5", "from registry 5", "StatusCode: 5", "broken pipe", "temporary failure in name resolution", "no route to host",
 	}},
 	{class: ClassNotFound, contains: []string{

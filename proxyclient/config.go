@@ -67,10 +67,19 @@ type Config struct {
 type Timeouts struct {
 	Initialize time.Duration // start until the first reply; 10 s
 	Open       time.Duration // OpenImage, with ping, token and perhaps manifest; 120 s
+	Documents  time.Duration // a Source's opening, manifest and configuration, with all that is tried again; 120 s
 	Control    time.Duration // each other control call, and the verdict after a stream; 60 s
-	Stall      time.Duration // a stream without a byte while somebody reads; 60 s
+	Stall      time.Duration // a stream that brings less than 1 KiB/s over this time while somebody reads; 60 s
 	Backoff    time.Duration // before the first retry; doubles each time up to 16 times this, with jitter; 500 ms
 }
+
+// The limits of Timeouts where they are not set.
+const (
+	maxInitialize = 10 * time.Second
+	maxOpen       = 120 * time.Second
+	maxDocuments  = 120 * time.Second
+	maxControl    = 60 * time.Second
+)
 
 // withDefaults returns the configuration with every zero value replaced.
 func (c Config) withDefaults() Config {
@@ -88,10 +97,11 @@ func (c Config) withDefaults() Config {
 		value *time.Duration
 		byDef time.Duration
 	}{
-		{&t.Initialize, 10 * time.Second},
-		{&t.Open, 120 * time.Second},
-		{&t.Control, 60 * time.Second},
-		{&t.Stall, 60 * time.Second},
+		{&t.Initialize, maxInitialize},
+		{&t.Open, maxOpen},
+		{&t.Documents, maxDocuments},
+		{&t.Control, maxControl},
+		{&t.Stall, rateWindow},
 		{&t.Backoff, 500 * time.Millisecond},
 	} {
 		if *limit.value == 0 {

@@ -12,9 +12,13 @@
 //
 // What holds everywhere:
 //
-//   - Nothing waits for ever. Control calls have limits, streams a limit without
-//     a byte; the proxy has neither. It also can't cancel, so a call that exceeds
-//     its limit costs the child its life, and all its streams fail with that error.
+//   - Nothing waits for ever. Control calls have limits, streams must bring 1 KiB/s
+//     while somebody reads, a Source's documents have a limit together; the proxy
+//     has none of these. It also can't cancel, so a call that exceeds its limit
+//     costs the child its life, and all its streams fail with that error.
+//   - A registry that answers with status 429 may make a call wait for a minute in
+//     all: the proxy waits, and the call's limit is extended. Where it asks for
+//     more, the call fails with an error that says so and is not retried.
 //   - The end of a stream is io.EOF only when the size was right and the proxy
 //     said that all was well, or had nothing to say. Digests of blobs are the
 //     caller's to check, those of configurations are checked here.

@@ -43,7 +43,7 @@ const (
 
 var faultTests = []faultTest{
 	{proxytest.Hang, "Initialize OpenImage GetManifest GetFullConfig BLOB", ClassTimeout, true, "no answer from the image proxy for 400ms"},
-	{proxytest.Hang, "FinishPipe", ClassTimeout, true, "sent no data for 400ms"},
+	{proxytest.Hang, "FinishPipe", ClassTimeout, true, "bytes for 400ms"},
 	{proxytest.Die, allCalls, ClassChildDied, false, "as told"},
 	{proxytest.Quit, allCalls, ClassChildDied, false, "with status 0"},
 	{proxytest.Kill, allCalls, ClassChildDied, true, "signal: killed"},
@@ -58,9 +58,9 @@ var faultTests = []faultTest{
 	{proxytest.NoPipeID, pipeCalls, ClassChildDied, false, "pipe id 0"},
 	{proxytest.BothSides, allCalls, ClassChildDied, false, "both success and an error"},
 	{proxytest.Flood, allCalls, "", false, ""},
-	{proxytest.Stall, pipeCalls + " BLOB", ClassTimeout, true, "sent no data for 400ms"},
+	{proxytest.Stall, pipeCalls + " BLOB", ClassTimeout, true, "bytes for 400ms"},
 	{proxytest.Cut, pipeCalls + " BLOB", ClassChildDied, true, "signal: killed"},
-	{proxytest.NoEOF, "GetManifest GetFullConfig GetBlob", ClassTimeout, true, "sent no data for 400ms"},
+	{proxytest.NoEOF, "GetManifest GetFullConfig GetBlob", ClassTimeout, true, "bytes for 400ms"},
 	{proxytest.Short, "GetManifest", ClassUnsupported, false, "not one of an OCI image"},
 	{proxytest.Short, "GetFullConfig", "", false, ""}, // the blob is right
 	{proxytest.Short, "GetBlob", ClassIntegrity, true, "corrupted blob"},

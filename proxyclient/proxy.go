@@ -55,7 +55,12 @@ func start(ctx context.Context, cfg Config, t *target) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := startChild(cfg.Command, l)
+	p := &Proxy{
+		cfg: cfg, launch: l,
+		channel: make(chan struct{}, 1), dead: make(chan struct{}),
+		streams: map[*stream]struct{}{}, images: map[uint64]struct{}{},
+	}
+	p.child, err = startChild(cfg.Command, l, func(cause *Error) { p.fail(cause) })
 	l.closeFiles()
 	if err != nil {
 		if left := l.release(); left != nil {
@@ -63,14 +68,10 @@ func start(ctx context.Context, cfg Config, t *target) (*Proxy, error) {
 		}
 		return nil, err
 	}
-	p := &Proxy{
-		cfg: cfg, child: c, launch: l, wire: newWire(c.socket),
-		channel: make(chan struct{}, 1), dead: make(chan struct{}),
-		streams: map[*stream]struct{}{}, images: map[uint64]struct{}{},
-	}
+	p.wire = newWire(p.child.socket)
 	p.tasks.Go(func() {
-		<-c.exited
-		p.fail(c.deathError())
+		<-p.child.exited
+		p.fail(p.child.deathError())
 	})
 	if err := p.initialize(ctx); err != nil {
 		p.discard()
@@ -269,7 +270,8 @@ func (p *Proxy) request(ctx context.Context, limit time.Duration, want shape, op
 // holds the channel. An error reply, or one of the wrong shape, is an error.
 func (p *Proxy) exchange(limit time.Duration, want shape, op string, args ...any) (reply, error) {
 	timer := time.AfterFunc(limit, func() { p.fail(p.timedOut(op, "no answer from the image proxy", limit)) })
-	defer timer.Stop()
+	p.child.throttle.begin(timer, limit)
+	defer p.child.throttle.end()
 	return p.transact(want, op, args...)
 }
 

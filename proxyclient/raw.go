@@ -18,7 +18,7 @@ type rawVerdict struct{ errors *os.File }
 func (v *rawVerdict) wait(s *stream) error {
 	defer v.errors.Close()
 	// The text is complete when the data has ended, so this does not block.
-	if err := v.errors.SetReadDeadline(time.Now().Add(s.stall)); err != nil {
+	if err := v.errors.SetReadDeadline(time.Now().Add(s.pace.window)); err != nil {
 		return err
 	}
 	text, err := io.ReadAll(io.LimitReader(v.errors, maxRawError))

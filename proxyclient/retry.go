@@ -25,7 +25,9 @@ func (c Config) retry(ctx context.Context, do func() error) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return contextError(e.Op, ctx)
+			late := contextError(e.Op, ctx)
+			late.Message += "; the last attempt: " + e.Message
+			return late
 		}
 	}
 }

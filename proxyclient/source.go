@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -24,12 +25,13 @@ type Source struct {
 	pool     *pool
 
 	mu     sync.Mutex
-	config []byte // when it has been read
+	config []byte        // when it has been read
+	left   time.Duration // of the limit for documents
 }
 
 // OpenSource opens an image by a reference as `skopeo copy` takes it, and reads
-// its manifest. Transient errors are retried as cfg says. ctx governs the
-// opening only. Where cfg.User may not enter a directory above a local image, the
+// its manifest. Transient errors are retried as cfg says, within the limit for
+// documents. ctx governs the opening only. Where cfg.User may not enter a directory above a local image, the
 // proxy gets a mount namespace in which it can reach the image, and the image
 // only; its files must be readable for that user. For containers-storage and
 // docker-daemon images the proxy runs as the caller's user.
@@ -42,9 +44,9 @@ func OpenSource(ctx context.Context, cfg Config, ref string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{cfg: cfg, target: t}
+	s := &Source{cfg: cfg, target: t, left: cfg.Timeouts.Documents}
 	var first *member
-	err = cfg.retry(ctx, func() (err error) {
+	err = s.document(ctx, func(ctx context.Context) (err error) {
 		if first, err = s.open(ctx, t.ref); err != nil {
 			return err
 		}
@@ -60,6 +62,32 @@ func OpenSource(ctx context.Context, cfg Config, ref string) (*Source, error) {
 	s.pool = newPool(s.another, first)
 	return s, nil
 }
+
+// document reads a document with do, and again after transient errors, within what is left of the time that all
+// documents may take together.
+func (s *Source) document(ctx context.Context, do func(context.Context) error) error {
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	began := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, left, documentsLate(s.cfg.Timeouts.Documents))
+	defer cancel()
+	err := s.cfg.retry(ctx, func() error { return do(ctx) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left -= time.Since(began)
+	return err
+}
+
+// documentsLate is the error of documents that took longer than this.
+type documentsLate time.Duration
+
+func (d documentsLate) Error() string {
+	return fmt.Sprintf("the image's manifest and configuration did not come within %v; check the network and the registry, then try again", time.Duration(d))
+}
+
+// Is makes it a time-out.
+func (documentsLate) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // open starts a child and opens ref in it.
 func (s *Source) open(ctx context.Context, ref string) (*member, error) {
@@ -115,7 +143,7 @@ func (s *Source) Config(ctx context.Context) (raw []byte, err error) {
 	if raw != nil {
 		return raw, nil
 	}
-	err = s.cfg.retry(ctx, func() error {
+	err = s.document(ctx, func(ctx context.Context) error {
 		return s.pool.use(ctx, func(img *Image) (err error) {
 			raw, err = img.Config(ctx, s.manifest)
 			return err

@@ -30,7 +30,7 @@ type stream struct {
 	size    int64 // -1: unknown
 	data    *os.File
 	verdict verdict
-	stall   time.Duration
+	pace    pace // Read's
 
 	received int64 // Read's
 	err      error // Read's last error, which stays
@@ -45,7 +45,7 @@ type stream struct {
 
 // newStream makes a stream that ends with ctx, with its proxy, or by itself.
 func (p *Proxy) newStream(ctx context.Context, op string, size int64, data *os.File, v verdict) *stream {
-	s := &stream{proxy: p, op: op, size: size, data: data, verdict: v, stall: p.cfg.Timeouts.Stall, aborted: make(chan struct{})}
+	s := &stream{proxy: p, op: op, size: size, data: data, verdict: v, pace: pace{window: p.cfg.Timeouts.Stall}, aborted: make(chan struct{})}
 	p.mu.Lock()
 	cause := p.cause
 	if cause == nil {
@@ -71,32 +71,41 @@ func (s *stream) Read(p []byte) (int, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
-	// Only the time in Read counts: a slow consumer is no stall.
-	if err := s.data.SetReadDeadline(time.Now().Add(s.stall)); err != nil {
+	began := time.Now()
+	if err := s.data.SetReadDeadline(began.Add(s.pace.left())); err != nil {
 		s.err = s.fault(err)
 		return 0, s.err
 	}
 	n, err := s.data.Read(p)
 	s.received += int64(n)
+	fast := s.pace.note(time.Since(began), n)
 	switch {
 	case s.size >= 0 && s.received > s.size:
 		n -= int(s.received - s.size)
 		s.err = s.fail(&Error{Class: ClassIntegrity, Op: s.op, Message: fmt.Sprintf("the source sent more than the %d bytes that the descriptor says", s.size)})
 	case err == io.EOF:
 		s.err = s.finish()
+	case errors.Is(err, os.ErrDeadlineExceeded), err == nil && !fast:
+		s.err = s.tooSlow()
 	case err != nil:
 		s.err = s.fault(err)
 	}
 	return n, s.err
 }
 
+// tooSlow ends a stream that brings nothing, or less than it must.
+func (s *stream) tooSlow() error {
+	what := "the image proxy sent no data"
+	if s.pace.got > 0 {
+		what = fmt.Sprintf("too slow: the image proxy sent only %d bytes", s.pace.got)
+	}
+	cause := s.proxy.timedOut(s.op, what, s.pace.window)
+	s.verdict.stalled(cause)
+	return s.fail(cause)
+}
+
 // fault turns an error of the data's descriptor into the one to report.
 func (s *stream) fault(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		cause := s.proxy.timedOut(s.op, "the image proxy sent no data", s.stall)
-		s.verdict.stalled(cause)
-		return s.fail(cause)
-	}
 	return s.fail(&Error{Class: ClassOther, Op: s.op, Message: fmt.Sprintf("cannot read from the image proxy: %v", err), Err: err})
 }
 

@@ -2,6 +2,7 @@ package proxytest
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"syscall"
 	"time"
@@ -42,6 +43,7 @@ const (
 	Long     Kind = "long"      // one byte more than there should be
 	Flip     Kind = "flip"      // one bit is wrong
 	Stall    Kind = "stall"     // nothing after the first half
+	Drip     Kind = "drip"      // a byte now and then, for ever
 	Cut      Kind = "cut"       // death by SIGKILL after the first half
 	NoEOF    Kind = "no-eof"    // the data never ends, though FinishPipe is replied to
 	Flood    Kind = "flood"     // 1 MiB on stderr before the reply
@@ -85,6 +87,16 @@ func flood() {
 		os.Stderr.Write(line)
 	}
 	os.Stderr.WriteString("end of the flood\n")
+}
+
+// drip writes a byte now and then, until nobody reads any more.
+func drip(w io.Writer) {
+	for {
+		if _, err := w.Write([]byte{' '}); err != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // damage returns the data as the fault makes it, and what to do after it.

@@ -271,6 +271,9 @@ func (s *server) pipe(value any, data []byte, want digest.Digest, size int, f Fa
 	s.pipes[id] = p
 	data, after := f.damage(data)
 	go func() {
+		if f.Kind == Drip {
+			drip(w)
+		}
 		_, err := io.Copy(w, bytes.NewReader(data))
 		after()
 		switch {
@@ -313,6 +316,9 @@ func (s *server) raw(data []byte, f Fault) (response, error) {
 	size := len(data)
 	data, after := f.damage(data)
 	go func() {
+		if f.Kind == Drip {
+			drip(w)
+		}
 		_, err := io.Copy(w, bytes.NewReader(data))
 		after()
 		switch {
