@@ -24,6 +24,8 @@ type Config struct {
 	RetainMax int
 	// MaxJobs is how many jobs may be queued or running. Zero means 64.
 	MaxJobs int
+	// Imports is how many imports may run at once. Zero means 4.
+	Imports int
 	// PreparedTTL and PreparedMax say how long and how many plans are kept. Zero means 1 hour and 64.
 	PreparedTTL time.Duration
 	PreparedMax int
@@ -33,6 +35,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Retain, 10*time.Minute)
 	orDefault(&c.RetainMax, 64)
 	orDefault(&c.MaxJobs, 64)
+	orDefault(&c.Imports, maxImports)
 	orDefault(&c.PreparedTTL, time.Hour)
 	orDefault(&c.PreparedMax, 64)
 	if c.Log == nil {

@@ -6,8 +6,8 @@
 //
 // Import, Prepare, ImportPrepared and the methods of operations.go hand out a *Job. The job starts to exist for others
 // when its creator calls Job.Start, so that a caller can be given the job's id before any event names it. Jobs wait in
-// lanes, in the order of their ids: what changes a repository runs one at a time, what only reads it or looks something
-// up runs beside that, a few at once. A job outlives its caller. It ends with a result and is retained for a while, so
+// lanes, each with some slots, in the order of their ids, except that jobs which set the same ref run one after the other
+// and that one user does not get all slots of imports; see lanes.go. A job outlives its caller. It ends with a result and is retained for a while, so
 // that a caller who comes late can still ask how it went; but a comparison or a check for updates is an answer for those
 // who wait for it, and its job is forgotten at its end.
 //

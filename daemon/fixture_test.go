@@ -33,7 +33,7 @@ type image struct {
 	name     string
 }
 
-// registry serves images by name. A point of an image's delivery ("open NAME", "blob NAME") can be made to wait, to
+// registry serves images by name. A point of an image's delivery ("open NAME", "blob NAME", "blob DIGEST") can be made to wait, to
 // fail or to panic.
 type registry struct {
 	mu     sync.Mutex
@@ -62,7 +62,7 @@ func (r *registry) add(t *testing.T, name string, contents ...string) digest.Dig
 	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	config := ocispec.Image{Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"}, RootFS: ocispec.RootFS{Type: "layers"}}
 	for _, content := range contents {
-		layer := layerTar(t, "usr/share/"+digest.FromString(content).Encoded()[:8], content)
+		layer := contentLayer(t, content)
 		dgst := digest.FromBytes(layer)
 		img.blobs[dgst] = layer
 		manifest.Layers = append(manifest.Layers,
@@ -82,6 +82,12 @@ func (r *registry) add(t *testing.T, name string, contents ...string) digest.Dig
 	repository, _, _ := strings.Cut(name, ":")
 	r.images[name], r.images[repository+"@"+dgst.String()] = img, img
 	return dgst
+}
+
+// contentLayer is the layer of an image that has a content.
+func contentLayer(t *testing.T, content string) []byte {
+	t.Helper()
+	return layerTar(t, "usr/share/"+digest.FromString(content).Encoded()[:8], content)
 }
 
 func layerTar(t *testing.T, name, content string) []byte {
@@ -180,8 +186,10 @@ func (img *image) Manifest(context.Context) ([]byte, digest.Digest, error) {
 func (img *image) Config(context.Context) ([]byte, error) { return img.config, nil }
 
 func (img *image) Blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	if err := img.calls.pass(ctx, "blob "+img.name); err != nil {
-		return nil, err
+	for _, point := range []string{"blob " + img.name, "blob " + desc.Digest.String()} {
+		if err := img.calls.pass(ctx, point); err != nil {
+			return nil, err
+		}
 	}
 	return io.NopCloser(bytes.NewReader(img.blobs[desc.Digest])), nil
 }
@@ -216,6 +224,7 @@ func newFixtureWith(t *testing.T, opts ostreerepo.Options, change ...func(*Confi
 		Importer: func() (*importer.Importer, error) { return im, nil },
 		StateDir: t.TempDir(),
 		Log:      logger,
+		Imports:  1, // so that one that is held up holds up others
 	}
 	for _, set := range change {
 		set(&f.config)

@@ -21,7 +21,8 @@ func importTask(req importer.Request, plan *importer.Plan) (task, error) {
 			return im.Resume(*plan), nil
 		}
 	}
-	t, err := requestTask(JobImport, laneWrite, req)
+	t, err := requestTask(JobImport, laneImport, req)
+	t.writes = req.Ref()
 	t.work.Manifest = manifest
 	t.run = func(ctx context.Context, m *Manager, im *importer.Importer, j *job) (outcome, error) {
 		prepared, err := prepare(ctx, im)

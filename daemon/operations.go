@@ -61,7 +61,8 @@ func (m *Manager) CheckUpdate(req importer.UpdateRequest, opts JobOptions, calle
 var unencapsulate = operation[importer.UnencapsulateRequest, importer.UnencapsulateResult]{
 	typ:     JobUnencapsulate,
 	stage:   importer.StageOpen,
-	lane:    always[importer.UnencapsulateRequest](laneWrite),
+	lane:    always[importer.UnencapsulateRequest](laneImport),
+	writes:  func(r importer.UnencapsulateRequest) string { return r.Ref },
 	subject: func(r importer.UnencapsulateRequest) string { return r.Image },
 	do:      (*importer.Importer).Unencapsulate,
 	text:    func(r *importer.UnencapsulateResult) string { return "unencapsulated as commit " + r.Commit },

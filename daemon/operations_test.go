@@ -120,17 +120,17 @@ func TestLanes(t *testing.T) {
 	<-held.reached
 
 	gates := map[string]*gate{}
-	for _, name := range []string{"write", "read 1", "read 2", "read 3", "lookup"} {
+	for _, name := range []string{"write 1", "write 2", "read 1", "read 2", "read 3", "lookup"} {
 		gates[name] = f.registry.block(t, name)
 	}
 	run := func(l lane, name string) *Job {
 		return started(t)(start(f.Manager, probing(l, gates), probe{Name: name}, JobOptions{}, Caller{}))
 	}
-	write := run(laneWrite, "write")
+	writes := []*Job{run(laneWrite, "write 1"), run(laneWrite, "write 2")}
 	reads := []*Job{run(laneRead, "read 1"), run(laneRead, "read 2"), run(laneRead, "read 3")}
 	lookup := run(laneLookup, "lookup")
 	for j, want := range map[*Job]JobState{
-		write: StateQueued, reads[0]: StateRunning, reads[1]: StateRunning, reads[2]: StateQueued, lookup: StateRunning,
+		writes[0]: StateRunning, writes[1]: StateQueued, reads[0]: StateRunning, reads[1]: StateRunning, reads[2]: StateQueued, lookup: StateRunning,
 	} {
 		if s := j.Status(); s.State != want {
 			t.Errorf("%s is %s, want %s", s.Image, s.State, want)
@@ -143,13 +143,14 @@ func TestLanes(t *testing.T) {
 	}
 	gates["read 2"].release()
 	<-gates["read 3"].reached
+	gates["write 1"].release()
+	<-gates["write 2"].reached
 	held.release()
 	finished(t, a, ResultDone)
-	<-gates["write"].reached
 	for _, g := range gates {
 		g.release()
 	}
-	for _, j := range append(reads, write, lookup) {
+	for _, j := range append(reads, writes[0], writes[1], lookup) {
 		finished(t, j, ResultDone)
 	}
 }
@@ -247,7 +248,7 @@ func TestRequestsOfOperations(t *testing.T) {
 	}{
 		{JobUnencapsulate, func() (*Job, error) {
 			return f.Unencapsulate(importer.UnencapsulateRequest{Image: "docker://x", Ref: "os"}, JobOptions{}, Caller{})
-		}, laneWrite, "docker://x", `{"image":"docker://x","write-ref":"os"}`},
+		}, laneImport, "docker://x", `{"image":"docker://x","write-ref":"os"}`},
 		{JobEncapsulate, func() (*Job, error) {
 			return f.Encapsulate(importer.EncapsulateRequest{Rev: "os", Destination: "oci:/x"}, JobOptions{}, Caller{})
 		}, laneRead, "os", `{"rev":"os","destination":"oci:/x"}`},

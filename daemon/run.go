@@ -27,25 +27,6 @@ func (m *Manager) announce(j *job) {
 	m.schedule()
 }
 
-// schedule starts the queued jobs for which there are slots, in the order of their ids.
-func (m *Manager) schedule() {
-	if m.closing {
-		return
-	}
-	taken := map[lane]int{}
-	for _, j := range m.active {
-		if j.status.State != StateQueued {
-			taken[j.lane]++
-		}
-	}
-	for _, j := range m.active {
-		if j.status.State == StateQueued && j.announced && taken[j.lane] < j.lane.slots() {
-			taken[j.lane]++
-			m.start(j)
-		}
-	}
-}
-
 func (m *Manager) start(j *job) {
 	ctx, cancel := context.WithCancel(context.Background())
 	j.cancel = cancel
@@ -53,6 +34,7 @@ func (m *Manager) start(j *job) {
 	j.status.Started = time.Now()
 	j.logged = j.status.Started
 	j.status.Progress.Stage = j.stage
+	j.status.WaitsFor = ""
 	m.changed(j)
 	m.saveJob(j)
 	m.logStarted(j)
@@ -88,6 +70,10 @@ func (m *Manager) progress(j *job, p importer.Progress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	j.status.Progress = p
+	j.status.WaitsFor = ""
+	if p.Stage == importer.StageWait {
+		j.status.WaitsFor = m.atWork(j)
+	}
 	switch p.Stage {
 	case importer.StageLand:
 		// What is being written is written to its end.
@@ -163,7 +149,7 @@ func (m *Manager) finish(j *job, out outcome, err error) {
 func (j *job) end(text string, err error) {
 	s := &j.status
 	s.State, s.Cancellable, s.Finished = StateFinished, false, time.Now()
-	s.Progress.Running = nil
+	s.Progress.Running, s.WaitsFor = nil, ""
 	switch {
 	case err == nil:
 		s.Result, s.StatusText = ResultDone, text

@@ -84,6 +84,8 @@ type JobStatus struct {
 	// Cancellable is false when Cancel would be refused: at the end, and while the image is being written.
 	Cancellable bool              `json:"cancellable"`
 	Progress    importer.Progress `json:"progress"`
+	// WaitsFor says what a job waits for that is queued, or running and in importer.StageWait; "" otherwise.
+	WaitsFor string `json:"waits_for,omitempty"`
 	// StatusText is one line for people.
 	StatusText   string        `json:"status_text"`
 	Result       JobResult     `json:"result,omitempty"`
@@ -134,7 +136,7 @@ func (s JobStatus) Fraction() float64 {
 func statusText(s JobStatus) string {
 	switch s.State {
 	case StateQueued:
-		return "waiting"
+		return waitText(s)
 	case StateCanceling:
 		return "canceling"
 	case StateFinished:
@@ -147,10 +149,19 @@ func statusText(s JobStatus) string {
 	return stageText(s)
 }
 
+func waitText(s JobStatus) string {
+	if s.WaitsFor == "" {
+		return "waiting"
+	}
+	return "waiting for " + s.WaitsFor
+}
+
 // stageText says what a running job is at.
 func stageText(s JobStatus) string {
 	p := s.Progress
 	switch p.Stage {
+	case importer.StageWait:
+		return waitText(s)
 	case importer.StageManifest, importer.StageConfig:
 		return "reading the manifest"
 	case importer.StagePlan:

@@ -54,7 +54,7 @@ func (m *Manager) submit(t task, opts JobOptions, caller Caller) (*Job, error) {
 	}
 	if j == nil {
 		j = m.sameWork(t.work)
-		if err := m.admit(t.lane, j, opts); err != nil {
+		if err := m.admit(t, caller.UID, j, opts); err != nil {
 			return nil, err
 		}
 		if j == nil {
@@ -89,17 +89,14 @@ func (m *Manager) sameWork(w work) *job {
 }
 
 // admit refuses what may not be queued: a new job if j is nil, another caller of j otherwise.
-func (m *Manager) admit(l lane, j *job, opts JobOptions) error {
+func (m *Manager) admit(t task, uid uint32, j *job, opts JobOptions) error {
 	if m.closing {
 		return interrupted("the daemon is stopping")
 	}
 	if opts.NoQueue && (j == nil || j.status.State == StateQueued) {
-		ahead := slices.DeleteFunc(slices.Clone(m.active), func(other *job) bool {
-			return other.lane != l || j != nil && other.id >= j.id
-		})
-		if len(ahead) >= l.slots() {
-			return newError(importer.KindBusy, "wait for it, or ask without no-queue", "job %d (%s of %s) is %s",
-				ahead[0].id, ahead[0].work.Type, ahead[0].subject, ahead[0].status.State)
+		ahead := slices.DeleteFunc(slices.Clone(m.active), func(other *job) bool { return j != nil && other.id >= j.id })
+		if way := m.inTheWay(t, uid, ahead); way != nil {
+			return newError(importer.KindBusy, "wait for it, or ask without no-queue", "%s is %s", way[0].name(), way[0].status.State)
 		}
 	}
 	if j == nil && len(m.active) >= m.cfg.MaxJobs {

@@ -11,23 +11,16 @@ import (
 type lane int
 
 const (
-	// laneWrite is for what changes a repository and shares its bandwidth: one at a time.
+	// laneWrite is for what changes a repository by what the repository has: one at a time.
 	laneWrite lane = iota
+	// laneImport is for what brings images in: it mostly waits for a registry, and takes the repository's write slot for
+	// each landing only.
+	laneImport
 	// laneRead is for what reads images out of the repository: it keeps a disk or a processor busy.
 	laneRead
 	// laneLookup is for what mostly waits for a registry.
 	laneLookup
 )
-
-func (l lane) slots() int {
-	switch l {
-	case laneRead:
-		return 2
-	case laneLookup:
-		return 4
-	}
-	return 1
-}
 
 // task is a request on its way to become a job. A job that has ended has only the work left of it.
 type task struct {
@@ -35,7 +28,10 @@ type task struct {
 	// subject is what JobStatus.Image shows.
 	subject string
 	lane    lane
-	stage   importer.Stage // where the work begins
+	// writes is the ref that the job sets, "" if it sets none. Jobs that set the same ref run one after the other: the
+	// last one asked for decides.
+	writes string
+	stage  importer.Stage // where the work begins
 	// transient: the results are for those who wait for them, and the job is not retained.
 	transient bool
 	run       func(ctx context.Context, m *Manager, im *importer.Importer, j *job) (outcome, error)
@@ -57,6 +53,7 @@ type operation[Request, Result any] struct {
 	transient bool
 	lane      func(Request) lane
 	subject   func(Request) string
+	writes    func(Request) string // see task; nil: ""
 	do        func(*importer.Importer, context.Context, Request, func(importer.Progress)) (*Result, error)
 	text      func(*Result) string
 	// changed tells whether the stored images are others now; the result is nil if the operation failed on its way. nil:
@@ -71,7 +68,12 @@ func (o operation[Request, Result]) task(request Request) (task, error) {
 		return task{}, newError(importer.KindInvalidOption, "", "%s: %w", o.typ, err)
 	}
 	changed := func(result *Result) bool { return o.changed != nil && o.changed(request, result) }
+	writes := ""
+	if o.writes != nil {
+		writes = o.writes(request)
+	}
 	return task{
+		writes:    writes,
 		work:      work{Type: o.typ, Request: raw},
 		subject:   o.subject(request),
 		lane:      o.lane(request),

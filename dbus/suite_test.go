@@ -71,6 +71,9 @@ func prepareSuite(t *testing.T, options suiteOptions) *suite {
 		t.Fatal(err)
 	}
 	config := options.daemon
+	if config.Imports == 0 {
+		config.Imports = 1 // so that one that is held up holds up others
+	}
 	im := importer.New(importer.Config{Repo: repo, Open: s.registry.open})
 	config.Importer = func() (*importer.Importer, error) { return im, nil }
 	if config.StateDir == "" {

@@ -33,7 +33,7 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 	}
 	im.Sweep(ctx)
 	destination.Sweep(ctx)
-	unlock, err := lockBoth(ctx, im.repo, destination)
+	unlock, err := lockBoth(ctx, im.repo, destination, progress)
 	if err != nil {
 		return nil, stopped(ctx, StageCopy, classify(StageCopy, err))
 	}
@@ -72,7 +72,7 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 }
 
 // lockBoth keeps collections away from two repositories, which may be one. Copies in opposite directions take the locks in the same order.
-func lockBoth(ctx context.Context, a, b *ostreerepo.Repo) (unlock func(), err error) {
+func lockBoth(ctx context.Context, a, b *ostreerepo.Repo, progress func(Progress)) (unlock func(), err error) {
 	repos := []*ostreerepo.Repo{a, b}
 	slices.SortFunc(repos, func(x, y *ostreerepo.Repo) int { return cmp.Compare(x.Path(), y.Path()) })
 	var locks []io.Closer
@@ -82,7 +82,7 @@ func lockBoth(ctx context.Context, a, b *ostreerepo.Repo) (unlock func(), err er
 		}
 	}
 	for _, repo := range slices.Compact(repos) {
-		lock, err := repo.Lock(ctx, false)
+		lock, err := repo.Lock(ctx, false, waiting(progress))
 		if err != nil {
 			unlock()
 			return nil, err

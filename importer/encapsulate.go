@@ -155,7 +155,7 @@ func (im *Importer) writeEncapsulated(
 	ctx context.Context, commit objects.Checksum, dest reference.Image, opts encapsulate.Options, how ocilayout.Options, progress func(Progress),
 ) (res *EncapsulateResult, err error) {
 	// Nothing of the commit is collected meanwhile.
-	lock, err := im.repo.Lock(ctx, false)
+	lock, err := im.lock(ctx, StageEncapsulate, false, progress)
 	if err != nil {
 		return nil, err
 	}

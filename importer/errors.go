@@ -54,6 +54,7 @@ type Stage string
 // The stages, in the order in which an import passes them.
 const (
 	StageReference Stage = "reference"
+	StageWait      Stage = "wait" // for others who work on the repository
 	StageOpen      Stage = "open"
 	StageManifest  Stage = "manifest"
 	StageConfig    Stage = "config"

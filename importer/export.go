@@ -31,9 +31,9 @@ func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func
 	}
 	im.Sweep(ctx)
 	// Nothing of the image is collected meanwhile.
-	lock, err := im.repo.Lock(ctx, false)
+	lock, err := im.lock(ctx, StageExport, false, progress)
 	if err != nil {
-		return nil, stopped(ctx, StageExport, classify(StageExport, err))
+		return nil, err
 	}
 	defer lock.Close()
 	image, err := im.storedImage(req.Image)

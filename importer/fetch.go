@@ -27,6 +27,8 @@ const (
 	maxAttempts = 5
 	// maxDamaged bounds it when what came was wrong: it may have been damaged on its way once.
 	maxDamaged = 2
+	// maxStalled bounds it when nothing came, or too little, for the time that this may take.
+	maxStalled = 3
 
 	firstDelay = 500 * time.Millisecond
 	maxDelay   = 15 * time.Second
@@ -97,6 +99,10 @@ func (f *fetcher) layer(ctx context.Context, index int) error {
 	l := f.plan.Layers[index]
 	running := f.progress.begin(index+1, l)
 	defer f.progress.end(running)
+	if f.landedMeanwhile(index) {
+		running.done = true
+		return nil
+	}
 	for attempt := 1; ; attempt++ {
 		running.start(attempt)
 		err := f.attempt(ctx, index, running)
@@ -116,6 +122,21 @@ func (f *fetcher) layer(ctx context.Context, index int) error {
 		case <-time.After(delay):
 		}
 	}
+}
+
+// landedMeanwhile tells whether another import has landed a derived layer since this one began. Two that fetch it at the same
+// time land the same commit, one after the other.
+func (f *fetcher) landedMeanwhile(index int) bool {
+	l := f.plan.Layers[index]
+	if l.Kind != document.KindDerived {
+		return false
+	}
+	held, err := f.im.held(l.Digest)
+	if err != nil || held.Commit.IsZero() || held.Kind != l.Kind || !f.ground.fits(held, l.DiffID, f.plan.Request.DropSpecialFiles) {
+		return false
+	}
+	f.plan.landed(l.Digest, held.Commit)
+	return true
 }
 
 // attempt fetches a layer once, into a staging repository of its own unless there is one for several, and lands it unless that is done
@@ -265,6 +286,8 @@ func attemptsFor(e *Error) int {
 	switch {
 	case e.Kind == KindDigestMismatch:
 		return maxDamaged
+	case e.Kind == KindTimeout && e.Retryable:
+		return maxStalled
 	case e.Retryable:
 		return maxAttempts
 	}

@@ -22,7 +22,7 @@ import (
 // else works on the repository.
 func (p *Prepared) Import(ctx context.Context, progress func(Progress)) (*Result, error) {
 	p.im.Sweep(ctx)
-	lock, err := p.im.share(ctx, StagePlan)
+	lock, err := p.im.lock(ctx, StagePlan, false, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (p *Prepared) importLocked(ctx context.Context, progress func(Progress)) (*
 
 // begin finds out what there is to do.
 func (p *Prepared) begin(ctx context.Context) error {
-	n, err := p.im.resolve(p.plan.Request)
+	n, err := resolve(p.plan.Request)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (p *Prepared) reopen(ctx context.Context) error {
 	if p.plan.Request.Offline {
 		return p.offline()
 	}
-	n, err := p.im.resolve(p.plan.Request)
+	n, err := resolve(p.plan.Request)
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,15 @@ func New(cfg Config) *Importer {
 	return im
 }
 
+// Ref returns the ref of the image that an import of the request sets, "" if it sets none or the request is refused.
+func (req Request) Ref() string {
+	n, err := resolve(req)
+	if err != nil {
+		return ""
+	}
+	return n.ref
+}
+
 // names is what a request names, taken apart.
 type names struct {
 	source reference.Reference
@@ -73,7 +82,7 @@ type names struct {
 }
 
 // resolve checks a request and takes its names apart.
-func (im *Importer) resolve(req Request) (names, error) {
+func resolve(req Request) (names, error) {
 	source, err := reference.Parse(req.Image)
 	if err != nil {
 		return names{}, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}

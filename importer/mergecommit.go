@@ -42,6 +42,9 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 			return classify(StageLand, errors.Join(errReplaced, err))
 		}
 	}
+	if err := p.im.checkRef(p.plan.ImageRef); err != nil { // other imports have landed since the first check
+		return err
+	}
 	r.enter(StageLand)
 	if err := st.Land(ctx); err != nil {
 		return classify(StageLand, err)

@@ -47,7 +47,7 @@ func (im *Importer) Resume(plan Plan) *Prepared { return &Prepared{im: im, plan:
 // stored under it, or for that again, is recorded beside that one: see CheckUpdate.
 func (im *Importer) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	im.Sweep(ctx)
-	n, err := im.resolve(req)
+	n, err := resolve(req)
 	if err != nil {
 		return nil, err
 	}

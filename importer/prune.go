@@ -20,9 +20,9 @@ func (im *Importer) Prune(ctx context.Context, req PruneRequest, progress func(P
 		return nil, err
 	}
 	im.Sweep(ctx)
-	lock, err := im.repo.Lock(ctx, true)
+	lock, err := im.lock(ctx, StageCollect, true, progress)
 	if err != nil {
-		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
+		return nil, err
 	}
 	defer lock.Close()
 	return im.prune(ctx, policy, req.DryRun, progress)
@@ -128,13 +128,23 @@ func (im *Importer) collectAfter(ctx context.Context) {
 	im.log.WithField("layers", res.Layers).WithField("objects", res.Objects).WithField("bytes", res.Bytes).Debug("collected")
 }
 
-// share takes the lock that keeps a collection away until what is done has a ref that needs it.
-func (im *Importer) share(ctx context.Context, stage Stage) (io.Closer, error) {
-	lock, err := im.repo.Lock(ctx, false)
+// lock takes the repository's lock: shared to keep a collection away until what is done has a ref that needs it, exclusive
+// for deleting. progress, which may be nil, is told when it has to wait.
+func (im *Importer) lock(ctx context.Context, stage Stage, exclusive bool, progress func(Progress)) (io.Closer, error) {
+	lock, err := im.repo.Lock(ctx, exclusive, waiting(progress))
 	if err != nil {
 		return nil, stopped(ctx, stage, classify(stage, err))
 	}
 	return lock, nil
+}
+
+// waiting returns what tells progress, which may be nil, that a lock is waited for.
+func waiting(progress func(Progress)) func() {
+	return func() {
+		if progress != nil {
+			progress(Progress{Stage: StageWait})
+		}
+	}
 }
 
 // Remove drops images and then, unless the request says otherwise, what only they needed. An image that a deployment uses
@@ -152,9 +162,9 @@ func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func
 		refs[i] = ref
 	}
 	im.Sweep(ctx)
-	lock, err := im.repo.Lock(ctx, true)
+	lock, err := im.lock(ctx, StageCollect, true, progress)
 	if err != nil {
-		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
+		return nil, err
 	}
 	defer lock.Close()
 	res := &RemoveResult{Removed: []string{}, Missing: []string{}}

@@ -89,7 +89,7 @@ func (im *Importer) repairImage(ctx context.Context, ref ostreerepo.Ref, req Ver
 			return err
 		}
 	}
-	if err := image.makeRoom(ctx); err != nil {
+	if err := image.makeRoom(ctx, progress); err != nil {
 		return err
 	}
 	done, err := p.Import(ctx, progress)
@@ -138,7 +138,7 @@ func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared,
 		Manifest: image.image.RawManifest, Config: image.image.RawConfig, ManifestDigest: image.image.Digest,
 		ConfigReplaced: image.image.ConfigReplaced,
 	})
-	n, err := im.resolve(p.plan.Request)
+	n, err := resolve(p.plan.Request)
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +148,8 @@ func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared,
 
 // makeRoom puts what is damaged of an image out of the way: objects are deleted, commits that lack any are marked as incomplete, and refs of
 // layers that name no commit which could be read are dropped. No import runs meanwhile.
-func (v *verification) makeRoom(ctx context.Context) error {
-	lock, err := v.im.repo.Lock(ctx, true)
+func (v *verification) makeRoom(ctx context.Context, progress func(Progress)) error {
+	lock, err := v.im.lock(ctx, StageRepair, true, progress)
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func (p *Prepared) tryNoteUpdate(ctx context.Context) error {
 	if detached, err := im.detachedAfter(commit, note); detached == nil {
 		return err
 	}
-	lock, err := im.share(ctx, StageLand)
+	lock, err := im.lock(ctx, StageLand, false, nil)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (im *Importer) Verify(ctx context.Context, req VerifyRequest, progress func
 
 // look verifies the named images, or all, while nothing is collected.
 func (im *Importer) look(ctx context.Context, names []string, progress func(Progress)) (*verification, error) {
-	lock, err := im.repo.Lock(ctx, false)
+	lock, err := im.lock(ctx, StageCheck, false, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,13 @@ const (
 	workByte
 )
 
+const (
+	// gateHold is how long those who come later wait behind who waits for the exclusive lock.
+	gateHold = 30 * time.Second
+	// gateRest is how long they then go ahead. Shared work can take as long as a registry likes.
+	gateRest = 30 * time.Second
+)
+
 // lockPoll is how often a lock that others hold is tried again.
 const lockPoll = 50 * time.Millisecond
 
@@ -30,11 +37,11 @@ const lockPoll = 50 * time.Millisecond
 var errLocked = errors.New("another process works on the repository")
 
 // Lock takes the lock that the users of this package agree on, in one process or in several: shared by work whose refs and
-// objects belong together only at its end, exclusive for deleting what nothing needs. It waits, and who asked for the exclusive
-// lock first doesn't wait for those who come later. ostree's own commands don't know it. The lock is released by Close, or by
-// the end of the process. On a read-only file system, where nobody can delete anything, the shared one is not needed, and is nothing.
-// Errors: that of ctx, ErrReadOnly.
-func (r *Repo) Lock(ctx context.Context, exclusive bool) (io.Closer, error) {
+// objects belong together only at its end, exclusive for deleting what nothing needs. It waits, after a call of waiting, which may be
+// nil. Those who come later wait behind who waits for the exclusive lock, for half of the time: neither keeps the other from
+// working for ever. ostree's own commands don't know the lock. It is released by Close, or by the end of the process. On a read-only
+// file system, where nobody can delete anything, the shared one is not needed, and is nothing. Errors: that of ctx, ErrReadOnly.
+func (r *Repo) Lock(ctx context.Context, exclusive bool, waiting func()) (io.Closer, error) {
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()
 	l, err := r.openLock()
@@ -44,7 +51,8 @@ func (r *Repo) Lock(ctx context.Context, exclusive bool) (io.Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", withCause(err))
 	}
-	for {
+	began := time.Now()
+	for first := true; ; first = false {
 		err := l.take(exclusive)
 		if err == nil {
 			return l, nil
@@ -52,6 +60,15 @@ func (r *Repo) Lock(ctx context.Context, exclusive bool) (io.Closer, error) {
 		if !errors.Is(err, errLocked) {
 			l.Close()
 			return nil, fmt.Errorf("lock: %w", err)
+		}
+		if first && waiting != nil {
+			waiting()
+		}
+		if exclusive && time.Since(began)%(gateHold+gateRest) >= gateHold {
+			if open := l.openGate(); open != nil {
+				l.Close()
+				return nil, fmt.Errorf("lock: %w", open)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -105,11 +122,17 @@ func (l *lockFile) take(exclusive bool) error {
 	}
 	err := l.set(workByte, lockType(exclusive))
 	if !exclusive {
-		if open := l.set(gateByte, unix.F_UNLCK); open != nil {
+		if open := l.openGate(); open != nil {
 			return open
 		}
 	}
 	return err
+}
+
+// openGate lets others pass.
+func (l *lockFile) openGate() error {
+	l.gate = false
+	return l.set(gateByte, unix.F_UNLCK)
 }
 
 func lockType(exclusive bool) int16 {

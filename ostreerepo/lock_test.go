@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -16,7 +17,7 @@ import (
 // lock takes a lock that nothing stands in the way of.
 func lock(t *testing.T, repo *ostreerepo.Repo, exclusive bool) io.Closer {
 	t.Helper()
-	l, err := repo.Lock(t.Context(), exclusive)
+	l, err := repo.Lock(t.Context(), exclusive, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestLock(t *testing.T) {
 	reason := errors.New("the reason")
 	cancel(reason)
 	for _, kind := range []bool{false, true} {
-		if _, err := repo.Lock(ended, kind); !errors.Is(err, reason) {
+		if _, err := repo.Lock(ended, kind, nil); !errors.Is(err, reason) {
 			t.Errorf("exclusive %v: %v", kind, err)
 		}
 	}
@@ -76,7 +77,7 @@ func TestLockWaits(t *testing.T) {
 	var turn atomic.Int32
 	exclusive := make(chan int32, 1)
 	go func() {
-		l, err := repo.Lock(t.Context(), true)
+		l, err := repo.Lock(t.Context(), true, nil)
 		if err != nil {
 			t.Error(err)
 		} else {
@@ -88,7 +89,7 @@ func TestLockWaits(t *testing.T) {
 	deadline := time.Now().Add(time.Minute)
 	for {
 		soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		l, err := repo.Lock(soon, false)
+		l, err := repo.Lock(soon, false, nil)
 		cancel()
 		if err != nil {
 			break
@@ -100,7 +101,7 @@ func TestLockWaits(t *testing.T) {
 	}
 	later := make(chan int32, 1)
 	go func() {
-		l, err := repo.Lock(t.Context(), false)
+		l, err := repo.Lock(t.Context(), false, nil)
 		if err != nil {
 			t.Error(err)
 		} else {
@@ -115,4 +116,47 @@ func TestLockWaits(t *testing.T) {
 	if got := <-later; got != 2 {
 		t.Errorf("the shared lock came at turn %d", got)
 	}
+}
+
+// TestLockLetsOthersPass: who waits for the exclusive lock, for as long as a shared one is held, keeps others from working
+// for half a minute at most, and then has its turn again.
+func TestLockLetsOthersPass(t *testing.T) {
+	repo := newRepo(t, ostreerepo.ModeBareUser)
+	shared := lock(t, repo, false)
+	synctest.Test(t, func(t *testing.T) {
+		tryShared := func() error {
+			soon, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			l, err := repo.Lock(soon, false, nil)
+			if err == nil {
+				l.Close()
+			}
+			return err
+		}
+		told := 0
+		exclusive := make(chan io.Closer)
+		go func() {
+			l, err := repo.Lock(t.Context(), true, func() { told++ })
+			if err != nil {
+				t.Error(err)
+			}
+			exclusive <- l
+		}()
+		for minute := range 2 {
+			time.Sleep(15 * time.Second)
+			if tryShared() == nil {
+				t.Errorf("minute %d: a shared lock was given past the one who waits", minute)
+			}
+			time.Sleep(30 * time.Second)
+			if err := tryShared(); err != nil {
+				t.Errorf("minute %d: nobody else can work: %v", minute, err)
+			}
+			time.Sleep(14 * time.Second)
+		}
+		shared.Close()
+		(<-exclusive).Close()
+		if told != 1 {
+			t.Errorf("the one who waits was told %d times", told)
+		}
+	})
 }

@@ -141,7 +141,7 @@ making the layers: 1 of 2
 // TestStagesHaveTexts: a stage that the display doesn't know would read "waiting".
 func TestStagesHaveTexts(t *testing.T) {
 	for _, stage := range []importer.Stage{
-		importer.StageOpen, importer.StageManifest, importer.StageConfig, importer.StagePlan, importer.StageFetch, importer.StageMerge,
+		importer.StageOpen, importer.StageWait, importer.StageManifest, importer.StageConfig, importer.StagePlan, importer.StageFetch, importer.StageMerge,
 		importer.StageLand, importer.StageSignature, importer.StageCollect, importer.StageCopy, importer.StageCheck, importer.StageRepair,
 		importer.StageEncapsulate, importer.StageExport, importer.StagePush,
 	} {
