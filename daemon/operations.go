@@ -148,7 +148,11 @@ var verify = operation[importer.VerifyRequest, importer.VerifyResult]{
 	do: (*importer.Importer).Verify,
 	text: func(r *importer.VerifyResult) string {
 		damaged, repaired := r.Count(importer.StateDamaged), r.Count(importer.StateRepaired)
-		return fmt.Sprintf("checked %s: %d damaged, %d repaired", count(len(r.Images), "image"), damaged, repaired)
+		text := fmt.Sprintf("checked %s: %d damaged, %d repaired", count(len(r.Images), "image"), damaged, repaired)
+		if unchecked := r.Count(importer.StateUnchecked); unchecked > 0 {
+			text += fmt.Sprintf(", %d could not be read", unchecked)
+		}
+		return text
 	},
 	changed: func(req importer.VerifyRequest, r *importer.VerifyResult) bool {
 		return req.Repair && (r == nil || r.Count(importer.StateRepaired) > 0)

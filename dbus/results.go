@@ -101,15 +101,19 @@ func pruneResults(r *importer.PruneResult) properties {
 }
 
 func verifyResults(r *importer.VerifyResult) properties {
-	damaged := []string{}
-	for i := range r.Images {
-		if r.Images[i].State == importer.StateDamaged {
-			damaged = append(damaged, busText(r.Images[i].Reference))
+	in := func(state string) []string {
+		references := []string{}
+		for i := range r.Images {
+			if r.Images[i].State == state {
+				references = append(references, busText(r.Images[i].Reference))
+			}
 		}
+		return references
 	}
 	return properties{
 		"images":         uint32(len(r.Images)),
-		"damaged":        damaged,
+		"damaged":        in(importer.StateDamaged),
+		"unchecked":      in(importer.StateUnchecked),
 		"repaired":       uint32(r.Count(importer.StateRepaired)),
 		"objects":        r.Objects,
 		"bytes":          r.Bytes,

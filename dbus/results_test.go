@@ -35,7 +35,7 @@ var someResults = map[daemon.JobType]any{
 	daemon.JobVerify: importer.VerifyResult{
 		Images: []importer.VerifiedImage{
 			{Reference: "docker://x", State: importer.StateGood}, {Reference: "docker://y", State: importer.StateDamaged},
-			{Reference: "docker://z", State: importer.StateRepaired},
+			{Reference: "docker://z", State: importer.StateRepaired}, {Reference: "docker://u", State: importer.StateUnchecked},
 		},
 		Objects: 5, Bytes: 6, LayersFetched: 7, BytesFetched: 8,
 	},
@@ -93,7 +93,7 @@ func TestResultsOfOperations(t *testing.T) {
 		})
 	}
 	verified := operationResults(mustStatus(t, client, uint64(slices.Index(types, daemon.JobVerify)+1)))
-	if !reflect.DeepEqual(verified["damaged"], []string{"docker://y"}) || verified["repaired"] != uint32(1) {
+	if !reflect.DeepEqual(verified["unchecked"], []string{"docker://u"}) || !reflect.DeepEqual(verified["damaged"], []string{"docker://y"}) || verified["repaired"] != uint32(1) {
 		t.Errorf("verified %v", verified)
 	}
 	jobs, err := client.Jobs(t.Context())

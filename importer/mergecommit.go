@@ -23,9 +23,14 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 		return classify(StageMerge, err)
 	}
 	defer p.im.closeStaging(st)
-	commit, err := p.mergeCommit(ctx, st)
+	commit, relabelled, err := p.mergeCommit(ctx, st)
 	if err != nil {
 		return err
+	}
+	for ref, c := range relabelled {
+		if err := st.SetRef(ref, c); err != nil {
+			return classify(StageLand, err)
+		}
 	}
 	detached, err := p.detachedOf(commit)
 	if err == nil && detached != nil {
@@ -53,20 +58,27 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 	return nil
 }
 
-// mergeCommit writes the image's commit, from layers that the repository has, into a staging, and sets there the refs of layers that it
-// had to label anew.
-func (p *Prepared) mergeCommit(ctx context.Context, st *ostreerepo.Staging) (objects.Checksum, error) {
+// mergeCommit writes the image's commit, from layers that the repository has. relabelled are the refs of layers that it had to label anew,
+// with their new commits.
+func (p *Prepared) mergeCommit(
+	ctx context.Context, st ostreerepo.Objects,
+) (commit objects.Checksum, relabelled map[string]objects.Checksum, err error) {
+	relabelled = map[string]objects.Checksum{}
 	derived := make([]stored.Layer, 0, len(p.plan.Layers))
 	for i, l := range p.plan.Layers {
 		if isBase(l) {
 			continue
 		}
 		held, err := p.layer(i)
+		before := held.Commit
 		if err == nil {
 			held, err = p.ground.label(ctx, st, held)
 		}
 		if err != nil {
-			return objects.Checksum{}, p.plan.layerError(classify(StageMerge, err), i+1)
+			return commit, nil, p.plan.layerError(classify(StageMerge, err), i+1)
+		}
+		if held.Commit != before {
+			relabelled[held.Ref] = held.Commit
 		}
 		p.plan.Layers[i].Commit = held.Commit.String()
 		derived = append(derived, held)
@@ -77,11 +89,11 @@ func (p *Prepared) mergeCommit(ctx context.Context, st *ostreerepo.Staging) (obj
 		if e.LayerIndex > 0 {
 			e.LayerIndex += len(p.plan.Layers) - len(derived)
 		}
-		return objects.Checksum{}, p.plan.layerError(e, e.LayerIndex)
+		return commit, nil, p.plan.layerError(e, e.LayerIndex)
 	}
 	metadata, err := p.plan.metadata()
 	if err != nil {
-		return objects.Checksum{}, err
+		return commit, nil, err
 	}
 	c := objects.Commit{Metadata: metadata, Tree: tree.Tree, Meta: tree.Meta}
 	var base *objects.Commit
@@ -89,11 +101,10 @@ func (p *Prepared) mergeCommit(ctx context.Context, st *ostreerepo.Staging) (obj
 		base, c.Parent = &p.ground.base.Object, p.ground.base.Commit
 	}
 	c.Timestamp = p.plan.timestamp(base)
-	commit, err := st.WriteCommit(c)
-	if err != nil {
-		return objects.Checksum{}, classify(StageMerge, err)
+	if commit, err = st.WriteCommit(c); err != nil {
+		return commit, nil, classify(StageMerge, err)
 	}
-	return commit, nil
+	return commit, relabelled, nil
 }
 
 // layer reads the layer that the import has found or fetched. What the layer's ref names may be another by now: the same blob as another
@@ -109,9 +120,9 @@ func (p *Prepared) layer(index int) (stored.Layer, error) {
 	return held, err
 }
 
-// label gives a layer whose files are labelled by the ground's policy: the layer itself, or one that is the same but for the labels. Its
-// commit then takes the place of the other.
-func (g *ground) label(ctx context.Context, st *ostreerepo.Staging, l stored.Layer) (stored.Layer, error) {
+// label gives a layer whose files are labelled by the ground's policy: the layer itself, or one that is the same but for the labels, whose
+// commit is to take the place of the other.
+func (g *ground) label(ctx context.Context, st ostreerepo.Objects, l stored.Layer) (stored.Layer, error) {
 	policy := g.policy()
 	if policy == nil || l.Policy == policy.ID() {
 		return l, nil
@@ -124,15 +135,13 @@ func (g *ground) label(ctx context.Context, st *ostreerepo.Staging, l stored.Lay
 	l.Policy = policy.ID()
 	l.Object.Metadata = maps.Clone(l.Object.Metadata)
 	l.Object.Metadata[layertar.MetaPolicy] = objects.String(l.Policy)
-	if l.Commit, err = st.WriteCommit(l.Object); err != nil {
-		return l, err
-	}
-	return l, st.SetRef(l.Ref, l.Commit)
+	l.Commit, err = st.WriteCommit(l.Object)
+	return l, err
 }
 
 // mergeTree puts the layers, which are labelled by the ground's policy, on the ground, and labels all anew if the outcome has another
 // policy.
-func (im *Importer) mergeTree(ctx context.Context, st *ostreerepo.Staging, g *ground, layers []stored.Layer) (merge.Tree, error) {
+func (im *Importer) mergeTree(ctx context.Context, st ostreerepo.Objects, g *ground, layers []stored.Layer) (merge.Tree, error) {
 	commits := make([]objects.Checksum, len(layers))
 	for i, l := range layers {
 		commits[i] = l.Commit

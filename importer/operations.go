@@ -152,19 +152,22 @@ type VerifyResult struct {
 
 // VerifiedImage is what Verify found of one image.
 type VerifiedImage struct {
-	Reference string   `json:"reference"`
-	Commit    string   `json:"commit,omitempty"`
-	State     string   `json:"state"` // one of the States
-	Damage    []Damage `json:"damage"`
+	Reference string `json:"reference"`
+	Commit    string `json:"commit,omitempty"`
+	State     string `json:"state"` // one of the States
+	// NotChecked, when not empty, is why the image could not be checked whole: for reasons of the machine, not of the image.
+	NotChecked string   `json:"not_checked,omitempty"`
+	Damage     []Damage `json:"damage"`
 	// Truncated is how many more damages there are than are listed.
 	Truncated int `json:"truncated,omitempty"`
 }
 
 // The States of a VerifiedImage.
 const (
-	StateGood     = "good"
-	StateDamaged  = "damaged"
-	StateRepaired = "repaired"
+	StateGood      = "good"
+	StateDamaged   = "damaged"
+	StateRepaired  = "repaired"
+	StateUnchecked = "unchecked" // could not be read whole; nothing is known to be damaged
 )
 
 // Count is how many of the images are in a state.

@@ -18,7 +18,8 @@ import (
 const maxDamage = 1000
 
 // Verify reads every object of the images, and makes their merges once more and compares them with what is stored. With Repair
-// it fetches damaged layers again, lands them, and verifies again. Damage is a result, no error. progress may be nil.
+// it fetches damaged layers again, lands them, and verifies again. Damage is a result, no error, and so is what could not be checked. The
+// check itself writes nothing. progress may be nil.
 func (im *Importer) Verify(ctx context.Context, req VerifyRequest, progress func(Progress)) (*VerifyResult, error) {
 	im.Sweep(ctx)
 	v, err := im.look(ctx, req.Images, progress)
@@ -129,7 +130,7 @@ func (v *verification) open(ctx context.Context, ref ostreerepo.Ref) (*verified,
 	}
 	if ref.Err != nil {
 		image.unknown = true
-		image.note(Damage{Problem: stored.RefError(ref.Name, ref.Err).Error()})
+		image.fail(0, Damage{Problem: stored.RefError(ref.Name, ref.Err).Error()}, ref.Err)
 		return image, nil
 	}
 	image.VerifiedImage.Commit = ref.Commit.String()
@@ -137,7 +138,7 @@ func (v *verification) open(ctx context.Context, ref ostreerepo.Ref) (*verified,
 	image.image, err = stored.ReadImage(v.im.repo, ref.Commit)
 	if err != nil && len(image.image.Manifest.Layers) == 0 {
 		image.unknown = true
-		image.note(Damage{Object: check.Object{Checksum: ref.Commit, Kind: objects.KindCommit}.String(), Problem: err.Error()})
+		image.fail(0, Damage{Object: check.Object{Checksum: ref.Commit, Kind: objects.KindCommit}.String(), Problem: err.Error()}, err)
 		return image, nil
 	}
 	if err := v.checker.Add(ctx, ref.Commit); err != nil {
@@ -147,7 +148,7 @@ func (v *verification) open(ctx context.Context, ref ostreerepo.Ref) (*verified,
 	for i, l := range image.image.Manifest.Layers {
 		held, err := stored.ReadLayer(v.im.repo, l.Digest)
 		if err != nil {
-			image.noteLayer(i, Damage{Problem: err.Error()})
+			image.fail(i+1, Damage{Problem: err.Error()}, err)
 		}
 		image.layers[i] = held
 		if commit, err := v.im.repo.Resolve(held.Ref); err == nil {
@@ -161,11 +162,23 @@ func (v *verification) open(ctx context.Context, ref ostreerepo.Ref) (*verified,
 
 // judge says what is wrong with an image whose objects were looked at.
 func (v *verification) judge(ctx context.Context, image *verified) error {
-	image.State = StateGood
-	if image.unknown {
-		image.State = StateDamaged
-		return nil
+	if !image.unknown {
+		if err := v.judgeObjects(ctx, image); err != nil {
+			return err
+		}
 	}
+	switch {
+	case len(image.Damage) > 0 || image.merge:
+		image.State = StateDamaged
+	case image.NotChecked != "":
+		image.State = StateUnchecked
+	default:
+		image.State = StateGood
+	}
+	return nil
+}
+
+func (v *verification) judgeObjects(ctx context.Context, image *verified) error {
 	explained, err := v.judgeLayers(ctx, image)
 	if err != nil {
 		return err
@@ -175,20 +188,19 @@ func (v *verification) judge(ctx context.Context, image *verified) error {
 		return err
 	}
 	for _, d := range damage {
+		if d.NotChecked {
+			image.skip(d)
+			continue
+		}
 		image.merge = true
 		if !explained[d.Object] {
 			image.note(Damage{Path: d.Path, Object: d.Object.String(), Problem: d.Problem})
 		}
 	}
-	if len(image.Damage) == 0 {
-		if err := v.compareMerge(ctx, image); err != nil {
-			return err
-		}
+	if len(image.Damage) > 0 || image.NotChecked != "" {
+		return nil
 	}
-	if len(image.Damage) > 0 || image.merge {
-		image.State = StateDamaged
-	}
-	return nil
+	return v.compareMerge(ctx, image)
 }
 
 // judgeLayers lists what is wrong with the layers, and gives the objects concerned. The contents of an encapsulated commit are in the
@@ -212,6 +224,10 @@ func (v *verification) judgeLayers(ctx context.Context, image *verified) (explai
 	}
 	for i, list := range damage {
 		for _, d := range list {
+			if d.NotChecked {
+				image.skip(d)
+				continue
+			}
 			layer, path := i, d.Path
 			if chunk, ok := inChunk[d.Object]; ok && kinds[i] == document.KindCommit {
 				layer = chunk
@@ -226,6 +242,30 @@ func (v *verification) judgeLayers(ctx context.Context, image *verified) (explai
 		}
 	}
 	return explained, nil
+}
+
+// skip says that an object could not be read.
+func (image *verified) skip(d check.Damage) {
+	image.notChecked(fmt.Sprintf("%s: %s", d.Object, d.Problem))
+}
+
+// notChecked says why the image could not be checked whole. The first reason stays.
+func (image *verified) notChecked(reason string) {
+	if image.NotChecked == "" {
+		image.NotChecked = reason
+	}
+}
+
+// fail notes a damage that an error has shown, unless the error is about the machine. layer counts from 1; 0 is none.
+func (image *verified) fail(layer int, d Damage, err error) {
+	switch {
+	case check.NotChecked(err):
+		image.notChecked(d.Problem)
+	case layer > 0:
+		image.noteLayer(layer-1, d)
+	default:
+		image.note(d)
+	}
 }
 
 // note lists a damage that is not a layer's.
@@ -259,6 +299,8 @@ func (v *verification) compareMerge(ctx context.Context, image *verified) error 
 	switch {
 	case errors.Is(err, errOtherRules):
 		return nil
+	case check.NotChecked(err):
+		image.notChecked(fmt.Sprintf("the layers could not be merged once more: %v", err))
 	case err != nil:
 		image.merge = true
 		image.note(Damage{Problem: fmt.Sprintf("the layers can't be merged: %v", err)})
@@ -287,12 +329,8 @@ func (im *Importer) remerge(ctx context.Context, image stored.Image) (objects.Ch
 	if p.plan.LayersToFetch > 0 {
 		return objects.Checksum{}, errOtherRules
 	}
-	st, err := im.repo.NewStaging()
-	if err != nil {
-		return objects.Checksum{}, err
-	}
-	defer im.closeStaging(st)
-	return p.mergeCommit(ctx, st)
+	commit, _, err := p.mergeCommit(ctx, im.repo.NewTrial())
+	return commit, err
 }
 
 func (v *verification) damaged() bool {

@@ -171,10 +171,9 @@ func checkEnd(content io.Reader, size int64) error {
 // WriteSymlink writes a symlink. Its mode becomes 0777 in every repository mode, the only one that a real symlink has, so
 // that the checksum is the same everywhere; extended attributes are sorted. Errors: ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteSymlink(h objects.FileHeader) (objects.Checksum, error) {
-	h.Mode = unix.S_IFLNK | 0o777
-	h.Xattrs = h.Xattrs.Canonical()
-	if err := h.Valid(); err != nil {
-		return objects.Checksum{}, fmt.Errorf("write symlink: %w", err)
+	h, err := newSymlink(h)
+	if err != nil {
+		return objects.Checksum{}, err
 	}
 	c := objects.ChecksumOf(h.ChecksumPrefix())
 	if err := s.placeSymlink(c, h); err != nil {
@@ -183,17 +182,36 @@ func (s *Staging) WriteSymlink(h objects.FileHeader) (objects.Checksum, error) {
 	return c, nil
 }
 
+// newSymlink gives a symlink the form that new ones have.
+func newSymlink(h objects.FileHeader) (objects.FileHeader, error) {
+	h.Mode = unix.S_IFLNK | 0o777
+	h.Xattrs = h.Xattrs.Canonical()
+	if err := h.Valid(); err != nil {
+		return h, fmt.Errorf("write symlink: %w", err)
+	}
+	return h, nil
+}
+
 func (s *Staging) placeSymlink(c objects.Checksum, h objects.FileHeader) error {
 	return s.place(objects.KindFile, c, func(at tempName) error { return s.layout.symlink(at, h) })
 }
 
 // WriteDirMeta writes a dirmeta object with its extended attributes sorted. Errors: ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteDirMeta(m objects.DirMeta) (objects.Checksum, error) {
-	m.Xattrs = m.Xattrs.Canonical()
-	if err := m.Xattrs.Valid(); err != nil {
-		return objects.Checksum{}, fmt.Errorf("write dirmeta: %w", err)
+	m, err := newDirMeta(m)
+	if err != nil {
+		return objects.Checksum{}, err
 	}
 	return s.writeMetadata(objects.KindDirMeta, m.Marshal())
+}
+
+// newDirMeta gives a dirmeta the form that new ones have.
+func newDirMeta(m objects.DirMeta) (objects.DirMeta, error) {
+	m.Xattrs = m.Xattrs.Canonical()
+	if err := m.Xattrs.Valid(); err != nil {
+		return m, fmt.Errorf("write dirmeta: %w", err)
+	}
+	return m, nil
 }
 
 // WriteDirTree writes a dirtree object, whose lists must be sorted already. Errors: ErrNoSpace, ErrReadOnly.

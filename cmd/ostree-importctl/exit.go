@@ -15,6 +15,7 @@ const (
 	exitUsage      = 2
 	exitNotFound   = 3
 	exitRefused    = 4
+	exitUnchecked  = 5
 	exitNothingNew = 77
 	exitCanceled   = 130
 )
@@ -26,6 +27,9 @@ var errNothingNew = errors.New("nothing new")
 // errInterrupted ends a verb at Ctrl-C, after its job was told to stop.
 var errInterrupted = fmt.Errorf("interrupted, the job was told to stop: %w", context.Canceled)
 
+// uncheckedError ends `verify` when an image could not be checked, and none is known to be damaged.
+type uncheckedError struct{ error }
+
 // usageError is a command line that can't be acted on.
 type usageError struct{ error }
 
@@ -34,11 +38,14 @@ func (e usageError) Unwrap() error { return e.error }
 // exitCode maps an error to the exit code of the manual page.
 func exitCode(err error) int {
 	var usage usageError
+	var unchecked uncheckedError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &unchecked):
+		return exitUnchecked
 	case errors.Is(err, errNothingNew):
 		return exitNothingNew
 	case errors.Is(err, context.Canceled):

@@ -41,6 +41,7 @@ func TestExitCode(t *testing.T) {
 		{"offline", kind(importer.KindOffline), 4},
 		{"image in use", kind(importer.KindImageInUse), 4},
 		{"not encapsulated", kind(importer.KindNotEncapsulated), 1},
+		{"image could not be read", uncheckedError{errors.New("reason")}, 5},
 		{"nothing new", errNothingNew, 77},
 		{"full disk below standard output", &stdout.Error{Err: syscall.ENOSPC}, 1},
 		{"job canceled", kind(importer.KindCanceled), 130},

@@ -217,6 +217,16 @@ func TestDamageEndsInFailure(t *testing.T) {
 	if err := damageError(images(importer.StateGood, importer.StateRepaired), true); err != nil {
 		t.Errorf("nothing is damaged: %v", err)
 	}
+	for _, repaired := range []bool{false, true} {
+		const want = "verify: 1 of 2 images could not be checked; the list says why"
+		err := damageError(images(importer.StateGood, importer.StateUnchecked), repaired)
+		if err == nil || err.Error() != want || exitCode(err) != exitUnchecked {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+	if err := damageError(images(importer.StateUnchecked, importer.StateDamaged), false); exitCode(err) != exitFailed {
+		t.Errorf("an image is damaged and another unchecked: %v", err)
+	}
 	for repaired, want := range map[bool]string{
 		false: "verify: 1 of 2 images damaged; --repair fetches what is damaged again",
 		true:  "verify: 1 of 2 images damaged; the list says what could not be repaired",

@@ -25,7 +25,9 @@ func verifyCommand(s *settings) *cobra.Command {
 		Short: "Check stored images, all if none is named",
 		Long: `Check stored images, all if none is named: each object, each layer, and that
 the layers still make the image. The exit code is 1 when an image is damaged,
-and stays so with --repair, which fetches what is damaged again.`,
+and stays so with --repair, which fetches what is damaged again. It is 5 when
+none is known to be damaged, but one could not be read. Nothing is written
+without --repair.`,
 		Args: atLeast(0),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if err := checkJobs(request.Jobs); err != nil {
@@ -62,9 +64,13 @@ and stays so with --repair, which fetches what is damaged again.`,
 
 // damageError is what verify ends with when not all is good.
 func damageError(result *importer.VerifyResult, repaired bool) error {
-	damaged := result.Count(importer.StateDamaged)
-	if damaged == 0 {
+	damaged, unchecked := result.Count(importer.StateDamaged), result.Count(importer.StateUnchecked)
+	switch {
+	case damaged == 0 && unchecked == 0:
 		return nil
+	case damaged == 0:
+		return uncheckedError{fmt.Errorf("verify: %d of %s could not be checked; the list says why",
+			unchecked, count(len(result.Images), "image", "images"))}
 	}
 	hint := "--repair fetches what is damaged again"
 	if repaired {
@@ -108,10 +114,16 @@ func shortObject(object string) string {
 }
 
 func printDamage(w io.Writer, image *importer.VerifiedImage) error {
-	if len(image.Damage) == 0 {
+	if len(image.Damage) == 0 && image.NotChecked == "" {
 		return nil
 	}
 	fmt.Fprintf(w, "\n%s\n", printable(image.Reference))
+	if image.NotChecked != "" {
+		fmt.Fprintf(w, "not checked whole: %s\n", printable(image.NotChecked))
+	}
+	if len(image.Damage) == 0 {
+		return nil
+	}
 	rows := make([][]string, 0, len(image.Damage))
 	for _, damage := range image.Damage {
 		layer := "image"

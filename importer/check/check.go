@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -29,16 +30,17 @@ const Incomplete = "ostree knows that it is incomplete"
 
 // Checker checks commits of one repository. Its methods are called one after the other.
 type Checker struct {
-	repo  *ostreerepo.Repo
-	bad   map[Object]string // what is wrong
-	seen  map[Object]bool
-	files []objects.Checksum // to be verified
-	bytes atomic.Uint64
+	repo   *ostreerepo.Repo
+	bad    map[Object]string // what is wrong
+	unread map[Object]string // why it could not be read, which says nothing about the object
+	seen   map[Object]bool
+	files  []objects.Checksum // to be verified
+	bytes  atomic.Uint64
 }
 
 // New returns a Checker that has seen nothing yet.
 func New(repo *ostreerepo.Repo) *Checker {
-	return &Checker{repo: repo, bad: map[Object]string{}, seen: map[Object]bool{}}
+	return &Checker{repo: repo, bad: map[Object]string{}, unread: map[Object]string{}, seen: map[Object]bool{}}
 }
 
 // Objects is how many different objects were looked at.
@@ -47,14 +49,14 @@ func (c *Checker) Objects() uint64 { return uint64(len(c.seen)) }
 // Bytes is how many bytes of file contents were read.
 func (c *Checker) Bytes() uint64 { return c.bytes.Load() }
 
-// Add has a commit and all that it reaches, other than its ancestors, looked at. What is missing or damaged is no error.
+// Add has a commit and all that it reaches, other than its ancestors, looked at. What is missing, damaged or can't be read is no error.
 func (c *Checker) Add(ctx context.Context, commit objects.Checksum) error {
 	object, ok, err := read(c, objects.KindCommit, commit, c.repo.Commit)
 	if err != nil || !ok {
 		return err
 	}
-	if problem, bad := problemOf(c.detached(commit)); bad {
-		c.bad[Object{commit, objects.KindCommitMeta}] = problem
+	if err := c.note(Object{commit, objects.KindCommitMeta}, c.detached(commit)); err != nil {
+		return err
 	}
 	if c.repo.IsPartial(commit) {
 		c.bad[Object{commit, objects.KindCommit}] = Incomplete
@@ -104,14 +106,32 @@ func read[T any](c *Checker, kind objects.Kind, sum objects.Checksum, from func(
 	}
 	c.seen[o] = true
 	v, err = from(sum)
-	if problem, bad := problemOf(err); bad {
-		c.bad[o] = problem
-		return v, false, nil
-	}
-	return v, err == nil, err
+	return v, err == nil, c.note(o, err)
 }
 
-// problemOf tells damage, which is an object's, from errors that are about the machine or the caller.
+// note keeps what the error of reading an object says about it. It returns errors that are about the whole work.
+func (c *Checker) note(o Object, err error) error {
+	problem, bad := problemOf(err)
+	switch {
+	case bad:
+		c.bad[o] = problem
+	case NotChecked(err):
+		c.unread[o] = err.Error()
+	default:
+		return err
+	}
+	return nil
+}
+
+// NotChecked reports whether an error is that of a system call which failed for reasons of the machine or the caller, such as too few
+// descriptors, missing rights or a full disk: what was to be checked may be good or damaged.
+func NotChecked(err error) bool {
+	var number syscall.Errno
+	_, bad := problemOf(err)
+	return !bad && errors.As(err, &number)
+}
+
+// problemOf tells damage, which is an object's, from other errors.
 func problemOf(err error) (problem string, bad bool) {
 	switch {
 	case err == nil:
@@ -122,6 +142,8 @@ func problemOf(err error) (problem string, bad bool) {
 		return "its content is not what its name says", true
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.EBADMSG):
 		return "the disk can't read it", true
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+		return "it is no file", true
 	}
 	return "", false
 }
@@ -130,7 +152,7 @@ func problemOf(err error) (problem string, bad bool) {
 // many, by one goroutine at a time.
 func (c *Checker) Run(ctx context.Context, progress func(done, total int)) error {
 	workers := min(4, runtime.GOMAXPROCS(0))
-	problems := make([]string, len(c.files))
+	found := make([]error, len(c.files))
 	var next, done atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	for worker := range workers {
@@ -143,11 +165,7 @@ func (c *Checker) Run(ctx context.Context, progress func(done, total int)) error
 				if err := ctx.Err(); err != nil {
 					return context.Cause(ctx)
 				}
-				problem, err := c.file(c.files[i])
-				if err != nil {
-					return fmt.Errorf("read the object %s: %w", Object{c.files[i], objects.KindFile}, err)
-				}
-				problems[i] = problem
+				found[i] = c.file(c.files[i])
 				if n := done.Add(1); worker == 0 && progress != nil {
 					progress(int(n), len(c.files))
 				}
@@ -157,9 +175,10 @@ func (c *Checker) Run(ctx context.Context, progress func(done, total int)) error
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for i, problem := range problems {
-		if problem != "" {
-			c.bad[Object{c.files[i], objects.KindFile}] = problem
+	for i, err := range found {
+		o := Object{c.files[i], objects.KindFile}
+		if err := c.note(o, err); err != nil {
+			return fmt.Errorf("read the object %s: %w", o, err)
 		}
 	}
 	c.files = nil
@@ -167,16 +186,13 @@ func (c *Checker) Run(ctx context.Context, progress func(done, total int)) error
 }
 
 // file reads a file to its end, where its checksum is verified.
-func (c *Checker) file(sum objects.Checksum) (problem string, err error) {
+func (c *Checker) file(sum objects.Checksum) error {
 	_, content, err := c.repo.OpenFile(sum)
-	if err == nil {
-		var n int64
-		n, err = io.Copy(io.Discard, content)
-		c.bytes.Add(uint64(n))
-		content.Close() // it was only read
+	if err != nil {
+		return err
 	}
-	if problem, bad := problemOf(err); bad {
-		return problem, nil
-	}
-	return "", err
+	n, err := io.Copy(io.Discard, content)
+	c.bytes.Add(uint64(n))
+	content.Close() // it was only read
+	return err
 }

@@ -8,19 +8,22 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Damage is an object that is missing or damaged, and a path in the commit that needs it.
+// Damage is an object that is missing or damaged, or could not be read, and a path in the commit that needs it.
 type Damage struct {
 	Path    string // absolute; "" for the commit itself
 	Object  Object
 	Problem string
+	// NotChecked says that the object could not be read, for the reason in Problem. It may be good.
+	NotChecked bool
 }
 
 // AllBad gives the objects with which something is wrong, and what, after Run, in no order.
 func (c *Checker) AllBad() iter.Seq2[Object, string] { return maps.All(c.bad) }
 
-// Damage lists what is wrong with a commit that was added, after Run: each bad object once, at the first of its paths.
+// Damage lists what is wrong with a commit that was added, after Run: each object that is bad or could not be read once, at the first of
+// its paths.
 func (c *Checker) Damage(ctx context.Context, commit objects.Checksum) ([]Damage, error) {
-	if len(c.bad) == 0 {
+	if len(c.bad)+len(c.unread) == 0 {
 		return nil, nil
 	}
 	l := &lister{ctx: ctx, checker: c, listed: map[Object]bool{}}
@@ -45,16 +48,19 @@ type lister struct {
 
 // note lists an object if it is bad, and tells whether it can be read.
 func (l *lister) note(path string, o Object) bool {
-	problem := l.checker.bad[o]
+	problem, bad := l.checker.bad[o]
+	if !bad {
+		problem = l.checker.unread[o]
+	}
 	if problem == "" {
 		return true
 	}
 	if !l.listed[o] {
 		l.listed[o] = true
-		l.damage = append(l.damage, Damage{path, o, problem})
+		l.damage = append(l.damage, Damage{Path: path, Object: o, Problem: problem, NotChecked: !bad})
 	}
 	// Of an incomplete commit the object is there.
-	return o.Kind == objects.KindCommit && l.checker.repo.IsPartial(o.Checksum) && l.checker.repo.Has(o.Kind, o.Checksum)
+	return bad && o.Kind == objects.KindCommit && l.checker.repo.IsPartial(o.Checksum) && l.checker.repo.Has(o.Kind, o.Checksum)
 }
 
 func (l *lister) dir(path string, dir objects.TreeDir) error {

@@ -12,8 +12,8 @@ import (
 // below is the tree that the layers below one make together. It is made when it is asked for, which is seldom.
 type below struct {
 	image *imageWriter
-	n     int                 // index of the layer
-	st    *ostreerepo.Staging // nil until then
+	n     int               // index of the layer
+	st    *ostreerepo.Trial // nil until then
 	root  objects.Checksum
 }
 
@@ -50,18 +50,8 @@ func (b *below) make(ctx context.Context) error {
 			layers = append(layers, l.Commit)
 		}
 	}
-	var err error
-	if b.st, err = b.image.Repo.NewStaging(); err != nil {
-		return err
-	}
-	tree, err := merge.Merge(ctx, b.st, base, layers, merge.Options{Rules: rulesOf(b.image.Layers[b.n].Rules)})
-	b.root = tree.Tree
+	trial := b.image.Repo.NewTrial()
+	tree, err := merge.Merge(ctx, trial, base, layers, merge.Options{Rules: rulesOf(b.image.Layers[b.n].Rules)})
+	b.st, b.root = trial, tree.Tree
 	return err
-}
-
-func (b *below) close() error {
-	if b.st == nil {
-		return nil
-	}
-	return b.st.Close()
 }

@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -164,8 +163,7 @@ func (i *imageWriter) layer(ctx context.Context, to io.Writer, n int) error {
 			return err
 		}
 		b := &below{image: i, n: n}
-		err = tree.write(ctx, to, func(path string) (bool, error) { return b.has(ctx, path) }, i.stepped)
-		return errors.Join(err, b.close())
+		return tree.write(ctx, to, func(path string) (bool, error) { return b.has(ctx, path) }, i.stepped)
 	}
 }
 

@@ -46,7 +46,7 @@ func (e *LayerError) Unwrap() error { return e.Err }
 //
 // Directories that a layer's commit metadata does not name as implied count as listed, so commits of other tools, which
 // don't record it, are overlaid as if their archive had listed every directory.
-func Merge(ctx context.Context, st *ostreerepo.Staging, base *objects.Commit, layers []objects.Checksum, opts Options) (Tree, error) {
+func Merge(ctx context.Context, st ostreerepo.Objects, base *objects.Commit, layers []objects.Checksum, opts Options) (Tree, error) {
 	m := &merger{
 		ctx: ctx, st: st, paths: newPaths(opts.Rules), policy: opts.Labels,
 		labeled: map[labeledMeta]objects.Checksum{}, marked: map[objects.Checksum]bool{},
@@ -74,7 +74,7 @@ func Merge(ctx context.Context, st *ostreerepo.Staging, base *objects.Commit, la
 // merger is the state of one merge.
 type merger struct {
 	ctx    context.Context // of the one call that this value lives for
-	st     *ostreerepo.Staging
+	st     ostreerepo.Objects
 	paths  paths
 	policy *selinux.Policy
 	root   *dir

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"strings"
 	"sync"
@@ -20,8 +19,6 @@ import (
 const (
 	// maxEntries bounds the tree: a few objects are enough to describe one of any size.
 	maxEntries = 64 << 20
-	// smallFile is the largest content, in bytes, that is kept in memory between reading and writing.
-	smallFile = 1 << 20
 	// markerPrefix begins the names of a layer's whiteouts and opaque markers.
 	markerPrefix = ".wh."
 )
@@ -39,18 +36,18 @@ type Stats struct {
 //
 // Objects are read through st, and only those are written into it of which a label changes, besides the directories above them. Errors:
 // those of st, ErrUnusable for an expression of the policy that takes too long, and the cause that ctx ended of.
-func Relabel(ctx context.Context, st *ostreerepo.Staging, tree objects.TreeDir, p *Policy, at string) (objects.TreeDir, Stats, error) {
+func Relabel(ctx context.Context, st ostreerepo.Objects, tree objects.TreeDir, p *Policy, at string) (objects.TreeDir, Stats, error) {
 	return relabel(ctx, st, tree, p, at, false)
 }
 
 // RelabelLayer is Relabel for the tree of a layer commit, in which whiteouts and opaque markers are not files of the image: they get no
 // label.
-func RelabelLayer(ctx context.Context, st *ostreerepo.Staging, tree objects.TreeDir, p *Policy) (objects.TreeDir, Stats, error) {
+func RelabelLayer(ctx context.Context, st ostreerepo.Objects, tree objects.TreeDir, p *Policy) (objects.TreeDir, Stats, error) {
 	return relabel(ctx, st, tree, p, "/", true)
 }
 
 func relabel(
-	ctx context.Context, st *ostreerepo.Staging, tree objects.TreeDir, p *Policy, at string, markers bool,
+	ctx context.Context, st ostreerepo.Objects, tree objects.TreeDir, p *Policy, at string, markers bool,
 ) (objects.TreeDir, Stats, error) {
 	if p == nil {
 		return tree, Stats{}, nil
@@ -79,7 +76,7 @@ func relabel(
 
 // relabeller walks a tree. Subdirectories are done by several goroutines as long as there are workers to spare.
 type relabeller struct {
-	st      *ostreerepo.Staging
+	st      ostreerepo.Objects
 	policy  *Policy
 	markers bool // names of markers mean markers
 	fail    context.CancelCauseFunc
@@ -226,31 +223,9 @@ func (r *relabeller) file(f objects.TreeFile, path string) (objects.Checksum, er
 		if h.IsSymlink() {
 			return r.st.WriteSymlink(h)
 		}
-		return r.write(f.Checksum, h, content)
+		return r.st.WriteCopy(f.Checksum, h)
 	})
 	return c, entryError(path, errors.Join(err, content.Close()))
-}
-
-// write writes the content of the object from with the given header. What is large is read twice, since its size must be known to write it.
-func (r *relabeller) write(from objects.Checksum, h objects.FileHeader, content io.Reader) (objects.Checksum, error) {
-	var start bytes.Buffer
-	size, err := io.Copy(&start, io.LimitReader(content, smallFile+1))
-	if err != nil {
-		return from, err
-	}
-	if size <= smallFile {
-		return r.st.WriteFile(h, size, &start)
-	}
-	rest, err := io.Copy(io.Discard, content)
-	if err != nil {
-		return from, err
-	}
-	_, again, err := r.st.OpenFile(from)
-	if err != nil {
-		return from, err
-	}
-	c, err := r.st.WriteFile(h, size+rest, again)
-	return c, errors.Join(err, again.Close())
 }
 
 // remember gives what was made for a key before, or makes it. Two goroutines may make the same at the same time.

@@ -40,7 +40,7 @@ func mixed(t testing.TB, st *ostreerepo.Staging, labels map[string]string) objec
 	a := objects.DirTree{Files: []objects.TreeFile{
 		write("/a/.wh.gone", "", file),
 		write("/a/caps", "with attributes", 0o104755, objects.Xattr{Name: "security.capability", Value: []byte("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")}, objects.Xattr{Name: "user.z", Value: []byte("z")}),
-		write("/a/just-small", strings.Repeat("s", smallFile), file),
+		write("/a/just-small", strings.Repeat("s", 1<<20), file),
 		write("/a/large", strings.Repeat("0123456789", 300_000), file),
 		{Name: "link", Checksum: link},
 	}}

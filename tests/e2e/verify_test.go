@@ -120,8 +120,8 @@ func names(image importer.VerifiedImage, layer digest.Digest, path string) bool 
 	return false
 }
 
-// flipBit changes a bit of a file of a commit in a repository of mode bare-user.
-func flipBit(t *testing.T, repo *ostreerepo.Repo, commit, path string) {
+// objectAt gives the file of a file of a commit in a repository of mode bare-user.
+func objectAt(t *testing.T, repo *ostreerepo.Repo, commit, path string) string {
 	t.Helper()
 	checksum, err := objects.ParseChecksum(commit)
 	if err != nil {
@@ -136,7 +136,13 @@ func flipBit(t *testing.T, repo *ostreerepo.Repo, commit, path string) {
 		t.Fatalf("no %s in %s: %v", path, commit, err)
 	}
 	sum := found.File.String()
-	f, err := os.OpenFile(filepath.Join(repo.Path(), "objects", sum[:2], sum[2:]+".file"), os.O_RDWR, 0)
+	return filepath.Join(repo.Path(), "objects", sum[:2], sum[2:]+".file")
+}
+
+// flipBit changes a bit of a file of a commit in a repository of mode bare-user.
+func flipBit(t *testing.T, repo *ostreerepo.Repo, commit, path string) {
+	t.Helper()
+	f, err := os.OpenFile(objectAt(t, repo, commit, path), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
