@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -153,6 +154,29 @@ func (im *Importer) layerRefs(image stored.Image) ([]string, error) {
 	return refs, nil
 }
 
+// checkDestination refuses a repository that is no place for root to write to. ostree gets its path, so that whoever can replace a
+// directory of it could have root's ostree write elsewhere.
+func checkDestination(path string) error {
+	dir, err := dirfd.Open(path)
+	if err != nil {
+		return nil // which opening the repository says better
+	}
+	defer dir.Close()
+	if err := dir.RefuseRepositoryAbove(); err != nil {
+		return &Error{Kind: KindInvalidOption, Stage: StageCopy, Err: err}
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if err := dir.RefuseShared("config", "objects", "refs", "tmp", "state"); err != nil {
+		return &Error{
+			Kind: KindInvalidOption, Stage: StageCopy, Err: err,
+			Hint: "have that user copy it with `ostree-importctl --local`, or name a repository that only root can write to",
+		}
+	}
+	return nil
+}
+
 // openDestination opens the repository to copy to; the one that is copied from when the path is its own.
 func (im *Importer) openDestination(ctx context.Context, path string) (*ostreerepo.Repo, error) {
 	if path == "" {
@@ -167,6 +191,9 @@ func (im *Importer) openDestination(ctx context.Context, path string) (*ostreere
 	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // so that two copies order their locks alike
+	}
+	if err := checkDestination(path); err != nil {
+		return nil, err
 	}
 	destination, err := ostreerepo.Open(ctx, path, ostreerepo.Options{Log: im.log})
 	if err != nil {

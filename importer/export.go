@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/export"
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
@@ -137,6 +138,8 @@ func classifyWritten(e *Error, err error) *Error {
 	var tool *export.ToolError
 	switch {
 	case e.Kind != KindFailed:
+	case errors.Is(err, dirfd.ErrInRepository), errors.Is(err, export.ErrForeignConfig):
+		e.Kind = KindInvalidOption
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		e.Kind, e.Hint = KindNoSpace, "free space there, or name another destination: nothing was left behind"
 	case errors.Is(err, unix.EROFS):

@@ -303,6 +303,13 @@ func TestExportRefusals(t *testing.T) {
 		{"a damaged object", func(_ *testing.T, h *testHost, _ *ExportRequest) {
 			flip(h, h.objectAt(h.layerRef(testName, 0), "/usr/bin/app", objects.KindFile))
 		}, KindCorrupted, "usr/bin/app"},
+		{"in a repository", func(t *testing.T, h *testHost, r *ExportRequest) { r.Destination = "tar:" + h.repo.Path() + "/x" }, KindInvalidOption, "lies in an OSTree repository"},
+		{"below a repository", func(t *testing.T, h *testHost, r *ExportRequest) {
+			r.Destination = "oci-archive:" + h.repo.Path() + "/refs/heads/x"
+		}, KindInvalidOption, "lies in an OSTree repository"},
+		{"a foreign config", func(t *testing.T, _ *testHost, r *ExportRequest) {
+			r.Destination = "tar:" + foreignConfig(t) + "/x"
+		}, KindInvalidOption, "x.config.json: the file beside the destination was not written by an export"},
 		{"a read-only file system", func(t *testing.T, _ *testHost, r *ExportRequest) { r.Destination = "tar:" + readOnly(t) + "/x" }, KindReadOnly, "ReadWritePaths="},
 		{"a read-only file system for a layout", func(t *testing.T, _ *testHost, r *ExportRequest) { r.Destination = "oci:" + readOnly(t) + "/x" }, KindReadOnly, "ReadWritePaths="},
 	} {
@@ -321,6 +328,22 @@ func TestExportRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// foreignConfig makes a directory with a file where a config would be, and checks that it stays.
+func foreignConfig(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x.config.json")
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if content, err := os.ReadFile(file); err != nil || string(content) != "mine" {
+			t.Errorf("the file holds %q, %v", content, err)
+		}
+	})
+	return dir
 }
 
 func TestExportCanceled(t *testing.T) {

@@ -42,19 +42,28 @@ func Push(ctx context.Context, cfg Config, source, destination string) error {
 	return err
 }
 
-// giveLayout gives a layout and the directory that it is in to the child's user.
+// giveLayout gives a layout and the directory that it is in to the child's user, the deepest first: as long as nobody else may enter the
+// outermost one, nobody can replace what is below by a link to somewhere else.
 func (l *launch) giveLayout(source string) error {
 	dir := strings.TrimPrefix(source, "oci:")
 	if tag := strings.LastIndexByte(dir, ':'); tag > strings.LastIndexByte(dir, '/') {
 		dir = dir[:tag]
 	}
 	return l.give("layout", func(uid, gid int) error {
-		return filepath.WalkDir(filepath.Dir(dir), func(path string, _ fs.DirEntry, err error) error {
-			if err != nil {
+		var paths []string
+		err := filepath.WalkDir(filepath.Dir(dir), func(path string, _ fs.DirEntry, err error) error {
+			paths = append(paths, path)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, path := range slices.Backward(paths) {
+			if err := os.Lchown(path, uid, gid); err != nil {
 				return err
 			}
-			return os.Lchown(path, uid, gid)
-		})
+		}
+		return nil
 	})
 }
 

@@ -15,7 +15,8 @@
 //
 // The image's config is written beside the file, as FILE.config.json. An extended attribute of the file, user.ostree-importd.export, says
 // what it was made of: an export of the same manifest and commit finds it and does nothing. It counts only as long as the file is as it
-// was written. Whatever else is at the path is replaced.
+// was written, and that nobody else can write to it. Whatever else is at the path is replaced; what is at the config's path only if an export
+// wrote it. New files have the mode 0644, less the umask.
 //
 // # Images
 //
@@ -28,6 +29,8 @@
 // # Invariants
 //
 //   - A destination holds what it did before, or everything; files are made in a private directory beside it and renamed.
+//   - The directory of a destination is opened once. Nothing is reached by a path that its owner could redirect (package dirfd), and
+//     nothing is written into an OSTree repository.
 //   - Everything that is written was verified against its checksum.
 //   - Nothing is left out in silence: a result tells which extended attributes the format can't hold.
 package export

@@ -35,29 +35,37 @@ type RootResult struct {
 }
 
 // WriteRoot writes a root to the file of dest. step, if not nil, is called by one goroutine after each path, with how many there are.
-// Errors: ErrToolMissing, *ToolError, those of package roottree, unix.ENOSPC and unix.EROFS, and the cause that ctx ended of.
+// Errors: ErrToolMissing, *ToolError, ErrForeignConfig, dirfd.ErrInRepository, those of package roottree, unix.ENOSPC and unix.EROFS, and the cause that ctx ended of.
 func WriteRoot(ctx context.Context, root Root, dest Destination, step func(total uint64)) (RootResult, error) {
 	var res RootResult
 	if root.Config != nil {
 		res.ConfigFile = dest.Path + configSuffix
 	}
 	made := fmt.Sprintf("1 %s %s %s", dest.Root, root.ManifestDigest, root.Commit)
-	if res.Size, res.Cached = existing(dest.Path, made, root.Config); res.Cached {
-		return res, nil
-	}
-	f, err := create(dest.Path)
+	f, err := at(dest.Path)
 	if err == nil {
-		w := &rootWriter{Root: root, format: dest.Root, file: f, omitted: make(map[string]bool), step: step}
-		if err = w.write(ctx); err == nil {
-			res.Size, err = f.publish(made, root.Config)
+		if res.Size, res.Cached = f.existing(made, root.Config); !res.Cached {
+			res.Size, res.Omitted, err = root.write(ctx, f, dest.Root, made, step)
 		}
-		res.Omitted = slices.Sorted(maps.Keys(w.omitted))
 		err = errors.Join(err, f.close())
 	}
 	if err != nil {
 		return RootResult{}, fmt.Errorf("write %s: %w", dest.Path, err)
 	}
 	return res, nil
+}
+
+// write writes the root to a file and publishes that.
+func (root Root) write(ctx context.Context, f *file, format Format, made string, step func(uint64)) (size uint64, omitted []string, err error) {
+	if err := f.create(root.Config); err != nil {
+		return 0, nil, err
+	}
+	w := &rootWriter{Root: root, format: format, file: f, omitted: make(map[string]bool), step: step}
+	if err := w.write(ctx); err != nil {
+		return 0, nil, err
+	}
+	size, err = f.publish(made, root.Config)
+	return size, slices.Sorted(maps.Keys(w.omitted)), err
 }
 
 // rootWriter writes one root.

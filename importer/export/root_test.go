@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/export"
 	"github.com/ostree-importd/ostree-importd/importer/scratch"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -311,14 +312,17 @@ func TestLeftoversOfTheDead(t *testing.T) {
 	dead := filepath.Join(dir, ".ostree-importd-dead")
 	must(t, os.MkdirAll(filepath.Join(dead, "deep"), 0o700))
 	must(t, os.WriteFile(filepath.Join(dead, "lock"), nil, 0o600))
-	alive, err := scratch.New(dir)
+	parent, err := dirfd.Open(dir)
+	must(t, err)
+	defer parent.Close()
+	alive, err := scratch.New(parent)
 	must(t, err)
 	defer alive.Close()
 	write(t, root, export.Tar, filepath.Join(dir, "file"))
 	if _, err := os.Stat(dead); !os.IsNotExist(err) {
 		t.Errorf("the dead directory: %v", err)
 	}
-	if _, err := os.Stat(alive.Path("lock")); err != nil {
+	if _, err := alive.Stat("lock"); err != nil {
 		t.Errorf("the living directory: %v", err)
 	}
 }

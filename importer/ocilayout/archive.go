@@ -9,36 +9,48 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
-	"github.com/ostree-importd/ostree-importd/importer/scratch"
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 )
 
 // archive is a layout in a tar archive.
 type archive struct {
-	path string
+	parent *dirfd.Dir
+	name   string
 }
 
 // openArchive checks that the file at path can be written or replaced.
 func openArchive(path string) (place, *staging, error) {
-	a := &archive{path: filepath.Clean(path)}
-	info, err := os.Stat(a.path)
-	switch {
-	case err == nil && !info.Mode().IsRegular():
-		return nil, nil, errors.New("the archive would replace something that is no file; name another one")
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	parent, name, err := openParent(path)
+	if err != nil {
 		return nil, nil, err
 	}
-	s, err := newStaging(filepath.Dir(a.path))
-	return a, s, err
+	a := &archive{parent: parent, name: name}
+	s, err := a.open()
+	if err != nil {
+		return nil, nil, errors.Join(err, parent.Close())
+	}
+	return a, s, nil
+}
+
+func (a *archive) open() (*staging, error) {
+	stat, err := a.parent.Stat(a.name)
+	switch kind := stat.Mode & unix.S_IFMT; {
+	case err == nil && kind != unix.S_IFREG && kind != unix.S_IFLNK:
+		return nil, errors.New("the archive would replace something that is no file; name another one")
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	return newStaging(a.parent)
 }
 
 // An archive is written anew: nothing is there, and nothing was made.
 func (a *archive) size(digest.Digest) int64 { return -1 }
-func (a *archive) abandon()                 {}
+func (a *archive) close() error             { return a.parent.Close() }
 
 // publish puts the blobs together to a file and renames it.
 func (a *archive) publish(ctx context.Context, p publication) error {
@@ -46,8 +58,8 @@ func (a *archive) publish(ctx context.Context, p publication) error {
 	if err := index.set(p.entry, p.tag); err != nil {
 		return err
 	}
-	path := p.staging.temporary()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	name := p.staging.temporary()
+	f, err := p.staging.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
@@ -58,10 +70,10 @@ func (a *archive) publish(ctx context.Context, p publication) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(path, a.path); err != nil || !p.sync {
+	if err := p.staging.Rename(name, a.parent, a.name); err != nil || !p.sync {
 		return err
 	}
-	return scratch.SyncDir(filepath.Dir(a.path))
+	return a.parent.Sync()
 }
 
 // writeArchive writes the entries in the order of their names.
@@ -83,7 +95,7 @@ func writeArchive(ctx context.Context, to io.Writer, p publication, index *index
 		if err := dir(in); err != nil {
 			return err
 		}
-		if err := writeBlob(ctx, w, in+b.Digest.Encoded(), p.staging.blob(b.Digest), b.Size); err != nil {
+		if err := writeBlob(ctx, w, in+b.Digest.Encoded(), p.staging, b); err != nil {
 			return fmt.Errorf("blob %s: %w", b.Digest, err)
 		}
 	}
@@ -99,16 +111,16 @@ func writeArchive(ctx context.Context, to io.Writer, p publication, index *index
 }
 
 // writeBlob moves a blob into the archive: its file is deleted as soon as possible, so that no more than one is on the disk twice.
-func writeBlob(ctx context.Context, w *tar.Writer, name, path string, size int64) error {
+func writeBlob(ctx context.Context, w *tar.Writer, name string, from *staging, b ocispec.Descriptor) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	f, err := os.Open(path)
+	f, err := from.OpenFile(from.blob(b.Digest), os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
-	err = writeEntry(w, name, size, contextReader{ctx, f})
-	return errors.Join(err, f.Close(), os.Remove(path))
+	err = writeEntry(w, name, b.Size, contextReader{ctx, f})
+	return errors.Join(err, f.Close(), from.Remove(from.blob(b.Digest)))
 }
 
 func writeEntry(w *tar.Writer, name string, size int64, content io.Reader) error {

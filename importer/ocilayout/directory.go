@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/scratch"
 )
 
@@ -24,32 +23,61 @@ const lockInterval = 5 * time.Millisecond
 
 // directory is a layout in a directory.
 type directory struct {
-	path    string
+	layout  *dirfd.Dir
+	parent  *dirfd.Dir
+	name    string // in parent
 	created bool
+}
+
+// openParent opens the directory that the last element of a path is in. It refuses one inside an OSTree repository.
+func openParent(path string) (parent *dirfd.Dir, name string, err error) {
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, "", err
+	}
+	if parent, err = dirfd.Open(filepath.Dir(path)); err != nil {
+		return nil, "", err
+	}
+	if err := parent.RefuseRepository(); err != nil {
+		return nil, "", errors.Join(err, parent.Close())
+	}
+	return parent, filepath.Base(path), nil
 }
 
 // openDirectory checks the directory at path, or makes it.
 func openDirectory(path, tag string) (place, *staging, error) {
-	d := &directory{path: filepath.Clean(path)}
-	err := os.Mkdir(d.path, 0o755)
-	d.created = err == nil
-	if errors.Is(err, fs.ErrExist) {
-		err = d.check(tag)
-	}
+	parent, name, err := openParent(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := newStaging(d.path)
+	d := &directory{parent: parent, name: name}
+	s, err := d.open(tag)
 	if err != nil {
-		d.abandon()
-		return nil, nil, err
+		return nil, nil, errors.Join(err, d.close())
 	}
 	return d, s, nil
 }
 
+func (d *directory) open(tag string) (*staging, error) {
+	var err error
+	d.layout, err = d.parent.MakeDir(d.name, 0o755)
+	d.created = err == nil
+	if errors.Is(err, fs.ErrExist) {
+		if d.layout, err = d.parent.OpenAt(d.name); err == nil {
+			err = d.check(tag)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newStaging(d.layout)
+}
+
 // check refuses a directory that can't take the image.
 func (d *directory) check(tag string) error {
-	raw, err := readSmall(filepath.Join(d.path, ocispec.ImageLayoutFile))
+	if err := d.layout.RefuseRepository(); err != nil { // the name may have been a link
+		return err
+	}
+	raw, err := readSmall(d.layout, ocispec.ImageLayoutFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d.checkEmpty()
 	}
@@ -60,7 +88,7 @@ func (d *directory) check(tag string) error {
 	if err := json.Unmarshal(raw, &layout); err != nil || !strings.HasPrefix(layout.Version, "1.") {
 		return fmt.Errorf("its %s file is not that of an OCI image layout of version 1; name another directory", ocispec.ImageLayoutFile)
 	}
-	index, err := readIndex(d.path)
+	index, err := readIndex(d.layout)
 	if err != nil {
 		return err
 	}
@@ -69,45 +97,61 @@ func (d *directory) check(tag string) error {
 
 // checkEmpty accepts a directory in which there is nothing, or only other writers' stagings.
 func (d *directory) checkEmpty() error {
-	entries, err := os.ReadDir(d.path)
+	names, err := d.layout.Names()
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		if name := entry.Name(); !scratch.Is(name) && name != "blobs" {
+	for _, name := range names {
+		if !scratch.Is(name) && name != ocispec.ImageBlobsDir {
 			return errors.New("the directory is neither empty nor an OCI image layout; name another one")
 		}
 	}
 	return nil
 }
 
-// abandon removes a directory that was made, unless there is something in it.
-func (d *directory) abandon() {
-	if d.created {
-		os.Remove(d.path) // fails where it should
+// close removes a directory that was made, unless there is something in it.
+func (d *directory) close() error {
+	var err error
+	if d.created && d.parent.Holds(d.name, d.layout) {
+		_ = d.parent.RemoveDir(d.name) // fails where it should
 	}
-}
-
-func (d *directory) blob(b digest.Digest) string {
-	return filepath.Join(d.path, ocispec.ImageBlobsDir, b.Algorithm().String(), b.Encoded())
+	if d.layout != nil {
+		err = d.layout.Close()
+	}
+	return errors.Join(err, d.parent.Close())
 }
 
 func (d *directory) size(b digest.Digest) int64 {
-	info, err := os.Lstat(d.blob(b))
-	if err != nil || !info.Mode().IsRegular() {
+	blobs, err := d.layout.OpenDir(ocispec.ImageBlobsDir)
+	if err != nil {
 		return -1
 	}
-	return info.Size()
+	defer blobs.Close()
+	in, err := blobs.OpenDir(b.Algorithm().String())
+	if err != nil {
+		return -1
+	}
+	defer in.Close()
+	return sizeIn(in, b)
+}
+
+// sizeIn tells the size of a blob in the directory of its algorithm, or -1.
+func sizeIn(in *dirfd.Dir, b digest.Digest) int64 {
+	stat, err := in.Stat(b.Encoded())
+	if err != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return -1
+	}
+	return stat.Size
 }
 
 // publish moves the blobs to their place and then has the index name the image.
-func (d *directory) publish(ctx context.Context, p publication) error {
+func (d *directory) publish(ctx context.Context, p publication) (err error) {
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	index, err := readIndex(d.path)
+	index, err := readIndex(d.layout)
 	if err == nil {
 		err = index.checkTag(p.tag)
 	}
@@ -117,91 +161,36 @@ func (d *directory) publish(ctx context.Context, p publication) error {
 	if err != nil {
 		return err
 	}
-	added, err := d.addFiles(p)
+	a := &additions{directory: d, publication: p, dirs: make(map[string]*dirfd.Dir)}
+	defer func() { err = errors.Join(err, a.close()) }()
+	err = a.add()
 	if err == nil {
-		err = d.replace(p, ocispec.ImageIndexFile, index.marshal())
+		err = a.replace(ocispec.ImageIndexFile, index.marshal())
 	}
 	if err != nil {
-		for _, path := range slices.Backward(added) {
-			os.Remove(path) // nothing names it; a directory stays that others use
-		}
+		a.undo()
 		return err
 	}
 	if !p.sync {
 		return nil
 	}
-	return scratch.SyncDir(d.path)
+	return d.layout.Sync()
 }
 
 // lock makes sure that nobody else changes the layout.
 func (d *directory) lock(ctx context.Context) (unlock func(), err error) {
-	dir, err := os.Open(d.path)
-	if err != nil {
-		return nil, err
-	}
 	for {
-		err := scratch.Flock(dir, unix.LOCK_EX|unix.LOCK_NB)
+		err := scratch.Flock(d.layout.File(), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return func() { dir.Close() }, nil
+			return func() { _ = scratch.Flock(d.layout.File(), unix.LOCK_UN) }, nil // only a closed one can't be unlocked
 		}
 		if err != unix.EWOULDBLOCK {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", d.path, err), dir.Close())
+			return nil, fmt.Errorf("lock %s: %w", d.layout.Path(""), err)
 		}
 		select {
 		case <-time.After(lockInterval):
 		case <-ctx.Done():
-			return nil, errors.Join(context.Cause(ctx), dir.Close())
+			return nil, context.Cause(ctx)
 		}
 	}
-}
-
-// addFiles puts everything but the index in its place, unless it is there. It returns the paths of what it made, also when it fails.
-func (d *directory) addFiles(p publication) (added []string, err error) {
-	changed := map[string]bool{d.path: true, filepath.Dir(d.path): d.created}
-	for _, b := range p.blobs {
-		if d.size(b.Digest) == b.Size {
-			continue
-		}
-		path := d.blob(b.Digest)
-		for _, dir := range []string{filepath.Dir(filepath.Dir(path)), filepath.Dir(path)} {
-			if err := os.Mkdir(dir, 0o755); err == nil {
-				added = append(added, dir)
-			} else if !errors.Is(err, fs.ErrExist) {
-				return added, err
-			}
-			changed[dir] = true
-		}
-		err := os.Rename(p.staging.blob(b.Digest), path)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("the blob %s was at its place before and is not now; write the image again", b.Digest)
-		}
-		if err != nil {
-			return added, err
-		}
-		added = append(added, path)
-	}
-	layout := filepath.Join(d.path, ocispec.ImageLayoutFile)
-	if _, err := os.Lstat(layout); errors.Is(err, fs.ErrNotExist) {
-		if err := d.replace(p, ocispec.ImageLayoutFile, layoutFile()); err != nil {
-			return added, err
-		}
-		added = append(added, layout)
-	}
-	for dir, yes := range changed {
-		if yes && p.sync {
-			if err := scratch.SyncDir(dir); err != nil {
-				return added, err
-			}
-		}
-	}
-	return added, nil
-}
-
-// replace writes a file that takes the place of one that may be there.
-func (d *directory) replace(p publication, name string, content []byte) error {
-	temporary, err := p.staging.writeFile(content, p.sync)
-	if err != nil {
-		return err
-	}
-	return os.Rename(temporary, filepath.Join(d.path, name))
 }

@@ -15,6 +15,8 @@
 //     same manifest give the same bytes.
 //   - index.json names only manifests of which all blobs are there, on the disk.
 //   - A blob that is there already is kept as it is.
+//   - The destination's directory is opened once; no symbolic link in it is followed, so that its
+//     owner cannot lead a write elsewhere. Nothing is written into an OSTree repository.
 //   - What a process that was killed leaves behind is one directory ".ostree-importd-*", which the next writer to the same
 //     place deletes.
 package ocilayout

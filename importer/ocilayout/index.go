@@ -7,12 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 )
 
@@ -34,9 +34,9 @@ func newIndex() *index {
 	return i
 }
 
-// readIndex reads the index of the layout at path; an empty one when there is none.
-func readIndex(path string) (*index, error) {
-	raw, err := readSmall(filepath.Join(path, ocispec.ImageIndexFile))
+// readIndex reads the index of a layout; an empty one when there is none.
+func readIndex(layout *dirfd.Dir) (*index, error) {
+	raw, err := readSmall(layout, ocispec.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return newIndex(), nil
 	}
@@ -125,19 +125,26 @@ func mustMarshal(v any) []byte {
 	return raw
 }
 
-// readSmall reads a document.
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// readSmall reads a document of a layout.
+func readSmall(layout *dirfd.Dir, name string) ([]byte, error) {
+	f, err := layout.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file; name another directory", f.Name())
+	}
 	raw, err := io.ReadAll(io.LimitReader(f, document.MaxSize+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(raw) > document.MaxSize {
-		return nil, fmt.Errorf("%s has more than %d bytes; name another directory", path, document.MaxSize)
+		return nil, fmt.Errorf("%s has more than %d bytes; name another directory", f.Name(), document.MaxSize)
 	}
 	return raw, nil
 }

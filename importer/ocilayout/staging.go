@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/scratch"
 )
 
@@ -24,7 +25,7 @@ type staging struct {
 }
 
 // newStaging makes a staging in the directory parent.
-func newStaging(parent string) (*staging, error) {
+func newStaging(parent *dirfd.Dir) (*staging, error) {
 	dir, err := scratch.New(parent)
 	if err != nil {
 		return nil, err
@@ -32,12 +33,12 @@ func newStaging(parent string) (*staging, error) {
 	return &staging{Dir: dir}, nil
 }
 
-// write streams a blob into a file, whose path it returns with what the blob is.
+// write streams a blob into a file, whose name it returns with what the blob is.
 func (s *staging) write(
 	ctx context.Context, algorithm digest.Algorithm, sync bool, fill func(io.Writer) error,
 ) (ocispec.Descriptor, string, error) {
-	path := s.temporary()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	name := s.temporary()
+	f, err := s.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return ocispec.Descriptor{}, "", err
 	}
@@ -51,9 +52,9 @@ func (s *staging) write(
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return ocispec.Descriptor{}, "", errors.Join(err, os.Remove(path))
+		return ocispec.Descriptor{}, "", errors.Join(err, s.Remove(name))
 	}
-	return ocispec.Descriptor{Digest: to.digester.Digest(), Size: to.size}, path, nil
+	return ocispec.Descriptor{Digest: to.digester.Digest(), Size: to.size}, name, nil
 }
 
 // blobWriter writes a file and sums up what it writes.
@@ -74,21 +75,21 @@ func (b *blobWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// temporary gives a path that is not in use.
+// temporary gives a name that is not in use.
 func (s *staging) temporary() string {
-	return s.Path("new-" + strconv.FormatUint(s.serial.Add(1), 10))
+	return "new-" + strconv.FormatUint(s.serial.Add(1), 10)
 }
 
-// blob is the path that a complete blob gets.
+// blob is the name that a complete blob gets.
 func (s *staging) blob(d digest.Digest) string {
-	return s.Path(d.Algorithm().String() + "-" + d.Encoded())
+	return d.Algorithm().String() + "-" + d.Encoded()
 }
 
-// writeFile writes a small file and returns its path.
+// writeFile writes a small file and returns its name.
 func (s *staging) writeFile(content []byte, sync bool) (string, error) {
-	_, path, err := s.write(context.Background(), digest.SHA256, sync, func(w io.Writer) error {
+	_, name, err := s.write(context.Background(), digest.SHA256, sync, func(w io.Writer) error {
 		_, err := w.Write(content)
 		return err
 	})
-	return path, err
+	return name, err
 }

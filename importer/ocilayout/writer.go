@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -47,8 +46,8 @@ type place interface {
 	size(d digest.Digest) int64
 	// publish takes the blobs out of the staging and makes the image visible, or fails and leaves everything as it was.
 	publish(ctx context.Context, p publication) error
-	// abandon removes what was made for an image that isn't published.
-	abandon()
+	// close removes what was made for an image that isn't published.
+	close() error
 }
 
 // publication is an image to publish.
@@ -62,7 +61,9 @@ type publication struct {
 
 // New begins to write the image dest, of the transport oci (DIR[:TAG]) or oci-archive (FILE[:TAG]). A directory that doesn't
 // exist is made, one that holds something else than a layout is refused; the directory above must exist. A file is replaced. An
-// image without a tag must be the only one in its layout, as nobody could name it otherwise. The caller must Close the writer.
+// image without a tag must be the only one in its layout, as nobody could name it otherwise. The path is resolved here, once; what
+// is below the destination is never reached through a symbolic link. The caller must Close the writer. Errors:
+// dirfd.ErrInRepository.
 func New(dest reference.Image, opts Options) (*Writer, error) {
 	w := &Writer{name: dest.String(), sync: !opts.NoSync, blobs: make(map[digest.Digest]int64)}
 	path, tag, err := splitName(dest)
@@ -171,11 +172,11 @@ func (w *Writer) stage(ctx context.Context, want digest.Digest, fill func(io.Wri
 	}
 	if want != "" && d.Digest != want {
 		err := fmt.Errorf("%w: %s", blob.ErrDigest, d.Digest)
-		return ocispec.Descriptor{}, errors.Join(err, os.Remove(temporary))
+		return ocispec.Descriptor{}, errors.Join(err, w.staging.Remove(temporary))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := os.Rename(temporary, w.staging.blob(d.Digest)); err != nil {
+	if err := w.staging.Rename(temporary, w.staging.Dir.Dir, w.staging.blob(d.Digest)); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	w.blobs[d.Digest] = d.Size
@@ -229,10 +230,9 @@ func (w *Writer) commit(ctx context.Context, manifest []byte, platform *ocispec.
 // Close deletes what is not published. Only the first call does anything; all return its error.
 func (w *Writer) Close() error {
 	w.closing.Do(func() {
-		if err := w.staging.Close(); err != nil {
+		if err := errors.Join(w.staging.Close(), w.place.close()); err != nil {
 			w.closeErr = w.failed(err)
 		}
-		w.place.abandon()
 	})
 	return w.closeErr
 }

@@ -2,17 +2,21 @@
 // take its place by a rename.
 //
 // A directory is called ".ostree-importd-*" and holds a locked file as long as its process lives. What a process that was killed leaves
-// behind is deleted by the next one that makes a directory at the same place.
+// behind is deleted by the next one that makes a directory at the same place. The directory above may belong to somebody else: nothing
+// in a private directory is reached by its path.
 package scratch
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 )
 
 const (
@@ -21,31 +25,38 @@ const (
 	unlocked = ".new"
 	// lockName is the file whose flock says that the process lives.
 	lockName = "lock"
+	// private is the mode of the directories.
+	private = 0o700
 )
 
-// Dir is a private directory.
+// Dir is a private directory. The name "lock" in it is taken.
 type Dir struct {
-	path string
-	lock *os.File
+	*dirfd.Dir
+	parent *dirfd.Dir
+	name   string
+	lock   *os.File
 }
 
-// New makes a directory in the directory parent, and deletes those there that dead processes of the same user left behind. It must be
-// closed.
-func New(parent string) (*Dir, error) {
+// New makes a directory in parent, and deletes those there that dead processes of the same user left behind. It must be closed, and
+// parent must stay open until then.
+func New(parent *dirfd.Dir) (*Dir, error) {
 	removeDead(parent)
-	path, err := os.MkdirTemp(parent, unlocked+prefix)
+	name := prefix + rand.Text()
+	made, err := parent.MakeDir(unlocked+name, private)
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{path: path}
-	d.lock, err = os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	d := &Dir{Dir: made, parent: parent, name: unlocked + name}
+	d.lock, err = d.OpenFile(lockName, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
 		err = Flock(d.lock, unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if err == nil {
-		locked := filepath.Join(parent, strings.TrimPrefix(filepath.Base(path), unlocked))
-		if err = os.Rename(path, locked); err == nil {
-			d.path = locked
+		err = d.checkOwner()
+	}
+	if err == nil {
+		if err = parent.Rename(d.name, parent, name); err == nil {
+			d.name = name
 		}
 	}
 	if err != nil {
@@ -54,49 +65,79 @@ func New(parent string) (*Dir, error) {
 	return d, nil
 }
 
+// checkOwner refuses a directory of somebody else, in place of the one that was made. The lock is certainly ours, whatever user a
+// network file system takes us for.
+func (d *Dir) checkOwner() error {
+	lock, err := d.Stat(lockName)
+	if err != nil {
+		return err
+	}
+	if owner, err := d.Owner(); err != nil || owner != lock.Uid {
+		return errors.Join(errors.New("somebody has replaced the private directory; name a destination that only you can write to"), err)
+	}
+	return nil
+}
+
 // Is reports whether a file name is that of such a directory.
 func Is(name string) bool { return strings.HasPrefix(strings.TrimPrefix(name, unlocked), prefix) }
 
-// Path gives the path of something in the directory. The name "lock" is taken.
-func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
-
 // Close deletes the directory.
 func (d *Dir) Close() error {
-	err := os.RemoveAll(d.path)
+	err := remove(d.parent, d.name, d.Dir)
 	if d.lock != nil {
 		err = errors.Join(err, d.lock.Close()) // last: until then nobody else deletes
 	}
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", d.path, err)
+	if err = errors.Join(err, d.Dir.Close()); err != nil {
+		return fmt.Errorf("delete %s: %w", d.parent.Path(d.name), err)
+	}
+	return nil
+}
+
+// remove deletes a directory that is open. One that somebody has moved away is emptied.
+func remove(parent *dirfd.Dir, name string, dir *dirfd.Dir) error {
+	if err := dir.Clear(); err != nil {
+		return err
+	}
+	if !parent.Holds(name, dir) {
+		return nil
+	}
+	if err := parent.RemoveDir(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
 
 // removeDead deletes directories of ours that no process holds. It is no concern of what is to be written if that can't be done.
-func removeDead(parent string) {
-	found, err := filepath.Glob(filepath.Join(escapeGlob(parent), prefix+"*"))
+func removeDead(parent *dirfd.Dir) {
+	names, err := parent.Names()
 	if err != nil {
 		return
 	}
-	for _, path := range found {
-		var stat unix.Stat_t
-		if unix.Lstat(path, &stat) != nil || stat.Mode&unix.S_IFMT != unix.S_IFDIR || int(stat.Uid) != os.Geteuid() {
+	for _, name := range names {
+		if !strings.HasPrefix(name, prefix) {
 			continue
 		}
-		lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		dir, err := parent.OpenDir(name)
 		if err != nil {
 			continue
 		}
-		if Flock(lock, unix.LOCK_EX|unix.LOCK_NB) == nil {
-			os.RemoveAll(path) // what stays is found again the next time
+		stat, err := dir.Stat(".")
+		if err == nil && int(stat.Uid) == os.Geteuid() && stat.Mode&0o777 == private {
+			removeUnlocked(parent, name, dir)
 		}
-		lock.Close() // only now, so that nobody else deletes
+		dir.Close()
 	}
 }
 
-// escapeGlob makes filepath.Glob take a path as it is.
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+func removeUnlocked(parent *dirfd.Dir, name string, dir *dirfd.Dir) {
+	lock, err := dir.OpenFile(lockName, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	if Flock(lock, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		_ = remove(parent, name, dir) // what stays is found again the next time
+	}
+	lock.Close() // only now, so that nobody else deletes
 }
 
 // Flock applies a flock(2) operation to f, again when a signal has interrupted it.
@@ -107,13 +148,4 @@ func Flock(f *os.File, how int) error {
 			return err
 		}
 	}
-}
-
-// SyncDir makes the names in a directory survive a crash.
-func SyncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
