@@ -24,7 +24,8 @@
 // digests differ from the original ones, but the same stored layers give the same bytes on every host and in every repository mode. What
 // the path rules left out at the import does not come back; SELinux labels of derived layers are left out, as they come from the host's
 // policy. Importing the image gives the same tree. Files with content that are at several paths of a layer become hard links, except
-// below etc and var, where programs change files in place.
+// below etc and var, where programs change files in place. Extended attributes whose names have an equals sign are written as libarchive
+// does it (LIBARCHIVE.xattr), which importers of images other than this one may not read.
 //
 // # Invariants
 //
@@ -32,5 +33,6 @@
 //   - The directory of a destination is opened once. Nothing is reached by a path that its owner could redirect (package dirfd), and
 //     nothing is written into an OSTree repository.
 //   - Everything that is written was verified against its checksum.
+//   - What is left out gives nobody more rights: without its access control list a file's mode is narrower.
 //   - Nothing is left out in silence: a result tells which extended attributes the format can't hold.
 package export

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 
+	"github.com/ostree-importd/ostree-importd/importer/roottree"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -64,7 +65,7 @@ func (w *rootWriter) squashfsRoot(v version) (args []string, ok bool, err error)
 		return nil, false, nil
 	}
 	args = []string{
-		"-root-mode", strconv.FormatUint(uint64(m.Mode&0o7777), 8),
+		"-root-mode", strconv.FormatUint(uint64(roottree.KeptMode(m.Mode, m.Xattrs, w.keep)&0o7777), 8),
 		"-root-uid", strconv.FormatUint(uint64(m.UID), 10), "-root-gid", strconv.FormatUint(uint64(m.GID), 10),
 	}
 	for _, x := range m.Xattrs {

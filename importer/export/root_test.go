@@ -117,8 +117,13 @@ func TestOmittedXattrs(t *testing.T) {
 			}
 			dir := mount(t, format, file)
 			got, err := unix.Lgetxattr(filepath.Join(dir, "usr/acl"), "system.posix_acl_access", make([]byte, 100))
-			if held := err == nil && got == len(acl); held == slices.Contains(want, "system.posix_acl_access") {
+			held := err == nil && got == len(acl)
+			if held == slices.Contains(want, "system.posix_acl_access") {
 				t.Errorf("the access control list has %d bytes, %v", got, err)
+			}
+			info, err := os.Stat(filepath.Join(dir, "usr/acl"))
+			if mode := map[bool]os.FileMode{true: 0o664, false: 0o644}[held]; err != nil || info.Mode() != mode {
+				t.Errorf("the mode is %s, want %s: %v", info.Mode(), mode, err)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package roottree
 import (
 	"archive/tar"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +13,12 @@ import (
 )
 
 const (
-	// xattrPrefix begins the names of PAX records that hold extended attributes.
-	xattrPrefix = "SCHILY.xattr."
-	permissions = 0o7777
-	copyBuffer  = 256 << 10
+	// schilyXattr begins the names of PAX records that hold extended attributes. libarchiveXattr begins those of the attributes that
+	// can't be written so: the rest of the name is URL-encoded, the value is in base64.
+	schilyXattr     = "SCHILY.xattr."
+	libarchiveXattr = "LIBARCHIVE.xattr."
+	permissions     = 0o7777
+	copyBuffer      = 256 << 10
 )
 
 // KeepXattr says whether the extended attribute of an entry is to be written. It is asked for those only that can be.
@@ -37,8 +40,9 @@ type shared struct {
 	mode     uint32
 }
 
-// NewArchive begins an archive of objects from source. With a nil keep all extended attributes are written; one that an archive can't
-// hold, because its name has an equals sign, is left out after keep was asked for it. The archive must be closed.
+// NewArchive begins an archive of objects from source. With a nil keep all extended attributes are written. One whose name has an
+// equals sign is written as libarchive does it, which not every program reads. Where keep leaves an access control list out, the mode
+// is that of KeptMode. The archive must be closed.
 func NewArchive(source Source, w io.Writer, keep KeepXattr) *Archive {
 	if keep == nil {
 		keep = func(string) bool { return true }
@@ -131,17 +135,34 @@ func (a *Archive) file(ctx context.Context, e Entry) (h *tar.Header, err error) 
 func (a *Archive) Close() error { return a.out.Close() }
 
 func (a *Archive) entry(name string, uid, gid, mode uint32, xattrs objects.Xattrs) *tar.Header {
-	h := &tar.Header{Name: name, Uid: int(uid), Gid: int(gid), Mode: int64(mode & permissions)}
+	h := &tar.Header{Name: name, Uid: int(uid), Gid: int(gid), Mode: int64(KeptMode(mode, xattrs, a.keep) & permissions)}
 	for _, x := range xattrs {
-		if !a.keep(x.Name) || strings.Contains(x.Name, "=") {
+		if !a.keep(x.Name) {
 			continue
 		}
 		if h.PAXRecords == nil {
 			h.PAXRecords = make(map[string]string)
 		}
-		h.PAXRecords[xattrPrefix+x.Name] = string(x.Value)
+		if strings.Contains(x.Name, "=") {
+			h.PAXRecords[libarchiveXattr+escapeName(x.Name)] = base64.RawStdEncoding.EncodeToString(x.Value)
+		} else {
+			h.PAXRecords[schilyXattr+x.Name] = string(x.Value)
+		}
 	}
 	return h
+}
+
+// escapeName URL-encodes the name of an extended attribute as libarchive does.
+func escapeName(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' || c == '%' || c == '=' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 func (a *Archive) header(h *tar.Header) error {

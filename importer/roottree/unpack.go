@@ -104,8 +104,9 @@ func (u *unpacker) own(path string, uid, gid, mode uint32, xattrs objects.Xattrs
 	if err := os.Lchown(path, int(uid), int(gid)); err != nil {
 		return err
 	}
-	if err := unix.Chmod(path, mode&permissions); err != nil {
-		return fmt.Errorf("mode %#o: %w", mode&permissions, err)
+	mode = KeptMode(mode, xattrs, u.keep) & permissions
+	if err := unix.Chmod(path, mode); err != nil {
+		return fmt.Errorf("mode %#o: %w", mode, err)
 	}
 	return u.setXattrs(path, xattrs)
 }
