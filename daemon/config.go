@@ -32,12 +32,12 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	orDefault(&c.Retain, 10*time.Minute)
-	orDefault(&c.RetainMax, 64)
-	orDefault(&c.MaxJobs, 64)
+	orDefault(&c.Retain, retainTime)
+	orDefault(&c.RetainMax, retainMax)
+	orDefault(&c.MaxJobs, maxJobs)
 	orDefault(&c.Imports, maxImports)
-	orDefault(&c.PreparedTTL, time.Hour)
-	orDefault(&c.PreparedMax, 64)
+	orDefault(&c.PreparedTTL, preparedTime)
+	orDefault(&c.PreparedMax, preparedMax)
 	if c.Log == nil {
 		logger := logrus.New()
 		logger.SetOutput(io.Discard)

@@ -75,7 +75,7 @@ func (m *Manager) keepPlan(id uint64, stored importer.Plan) {
 	m.addPlan(p, m.cfg.PreparedTTL)
 }
 
-// addPlan keeps a plan for a time, and no more than PreparedMax of them.
+// addPlan keeps a plan for a time, and no more than PreparedMax of them and maxPlans bytes of documents: the oldest ones go.
 func (m *Manager) addPlan(stored Prepared, remaining time.Duration) {
 	p := &plan{Prepared: stored}
 	p.expiry = time.AfterFunc(remaining, func() {
@@ -84,9 +84,17 @@ func (m *Manager) addPlan(stored Prepared, remaining time.Duration) {
 		m.expirePlan(p)
 	})
 	m.plans[p.ID] = p
-	for len(m.plans) > m.cfg.PreparedMax {
+	for len(m.plans) > m.cfg.PreparedMax || len(m.plans) > 1 && m.planBytes() > maxPlans {
 		m.expirePlan(m.plans[slices.Min(slices.Collect(maps.Keys(m.plans)))])
 	}
+}
+
+// planBytes is the size of the documents of all plans.
+func (m *Manager) planBytes() (size int) {
+	for _, p := range m.plans {
+		size += len(p.Plan.Manifest) + len(p.Plan.Config)
+	}
+	return size
 }
 
 // expirePlan drops a plan that nobody discarded, and remembers the last ones that went so.

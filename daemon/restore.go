@@ -40,6 +40,9 @@ func (m *Manager) restoreJob(id uint64, record jobRecord) error {
 	if record.Status.ID != id {
 		return fmt.Errorf("it is the record of job %d", record.Status.ID)
 	}
+	if err := checkTexts(record.Status); err != nil {
+		return err
+	}
 	m.nextID = max(m.nextID, id+1)
 	j := &job{
 		id:           id,
@@ -59,6 +62,25 @@ func (m *Manager) restoreJob(id uint64, record jobRecord) error {
 		j.end("", errors.New("the daemon that ran it is gone"))
 		m.logFinished(j)
 		m.saveJob(j)
+	}
+	return nil
+}
+
+// checkTexts refuses a status with texts or results that are longer than any that a job has: they would be in answers to everybody.
+func checkTexts(s JobStatus) error {
+	for _, text := range []struct {
+		name          string
+		length, limit int
+	}{
+		{"image", len(s.Image), maxSubject},
+		{"transaction id", len(s.TransactionID), maxSubject},
+		{"error message", len(s.ErrorMessage), maxMessage},
+		{"status text", len(s.StatusText), maxStatusText},
+		{"results", len(s.Results), maxResults},
+	} {
+		if text.length > text.limit {
+			return fmt.Errorf("%w: its %s has %d bytes, of %d that it may have", errTooLarge, text.name, text.length, text.limit)
+		}
 	}
 	return nil
 }

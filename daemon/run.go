@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -122,7 +123,7 @@ func (m *Manager) finish(j *job, out outcome, err error) {
 		j.cancel()
 	}
 	j.run = nil // and with it the request's plan
-	j.status.Import, j.status.Results = out.result, out.results
+	j.status.Import, j.status.Results = out.result, m.keptResults(j, out.results)
 	if out.plan != nil {
 		j.status.PreparedID = j.id
 		m.keepPlan(j.id, *out.plan)
@@ -145,6 +146,15 @@ func (m *Manager) finish(j *job, out outcome, err error) {
 	close(j.done)
 }
 
+// keptResults gives the results of a job, unless they are too large to be kept for those who ask later.
+func (m *Manager) keptResults(j *job, results json.RawMessage) json.RawMessage {
+	if j.transient || len(results) <= maxResults {
+		return results
+	}
+	m.jobLog(j).Warnf("the results of the job have %d bytes and are not kept; at most %d are", len(results), maxResults)
+	return nil
+}
+
 // end sets the status of a job that has come to its end. The text is for one that succeeded.
 func (j *job) end(text string, err error) {
 	s := &j.status
@@ -152,14 +162,14 @@ func (j *job) end(text string, err error) {
 	s.Progress.Running, s.WaitsFor = nil, ""
 	switch {
 	case err == nil:
-		s.Result, s.StatusText = ResultDone, text
+		s.Result, s.StatusText = ResultDone, shorten(text, maxStatusText)
 	case j.stopped == importer.KindCanceled:
 		s.Result, s.ErrorKind, s.ErrorMessage = ResultCanceled, j.stopped, fmt.Sprintf("job %d was canceled", j.id)
 	case j.stopped == importer.KindInterrupted:
 		s.Result, s.ErrorKind = ResultFailed, j.stopped
 		s.ErrorMessage = interrupted("the daemon stopped before the job was done").Error()
 	default:
-		s.Result, s.ErrorKind, s.ErrorMessage = ResultFailed, importer.KindOf(err), err.Error()
+		s.Result, s.ErrorKind, s.ErrorMessage = ResultFailed, importer.KindOf(err), shorten(err.Error(), maxMessage)
 	}
 	s.StatusText = statusText(*s)
 }

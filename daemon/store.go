@@ -24,6 +24,10 @@ const (
 	partSuffix   = ".part"
 )
 
+// errTooLarge means that a record is larger than any that is written. It is dropped rather than moved aside: the directory is
+// usually in memory.
+var errTooLarge = errors.New("the record is too large")
+
 // store is the state directory. Files appear whole or not at all. They are not synced to a disk: they need to survive
 // the process, not the machine. Its user sees to it that no two calls for one file run at once.
 type store struct {
@@ -67,21 +71,38 @@ func (s store) saveCounter(next uint64) error {
 	return s.write(counterFile, []byte(strconv.FormatUint(next, 10)+"\n"))
 }
 
-// saveJob and savePlan report a failure in the log alone: the job goes on, and is only unknown to the next instance.
-func (s store) saveJob(record jobRecord) { s.saveRecord(jobsDir, record.Status.ID, record) }
-func (s store) savePlan(p Prepared)      { s.saveRecord(plansDir, p.ID, p) }
+// saveJob reports a failure in the log alone: the job goes on, and is only unknown to the next instance. So are results that are
+// too large for a record.
+func (s store) saveJob(record jobRecord) {
+	err := s.saveRecord(jobsDir, record.Status.ID, record, maxJobRecord)
+	if errors.Is(err, errTooLarge) {
+		record.Status.Import, record.Status.Results = nil, nil
+		err = s.saveRecord(jobsDir, record.Status.ID, record, maxJobRecord)
+	}
+	if err != nil {
+		s.log.WithError(err).Warnf("cannot save the record of job %d", record.Status.ID)
+	}
+}
+
+// savePlan is saveJob for a plan.
+func (s store) savePlan(p Prepared) {
+	if err := s.saveRecord(plansDir, p.ID, p, maxRecord); err != nil {
+		s.log.WithError(err).Warnf("cannot save the record of prepared import %d", p.ID)
+	}
+}
 
 func (s store) removeJob(id uint64)  { s.remove(recordName(jobsDir, id)) }
 func (s store) removePlan(id uint64) { s.remove(recordName(plansDir, id)) }
 
-func (s store) saveRecord(dir string, id uint64, record any) {
+func (s store) saveRecord(dir string, id uint64, record any, limit int) error {
 	text, err := json.Marshal(record)
-	if err == nil {
-		err = s.write(recordName(dir, id), text)
-	}
 	if err != nil {
-		s.log.WithError(err).Warnf("cannot save the record of %s %d", dir, id)
+		return err
 	}
+	if len(text) > limit {
+		return fmt.Errorf("%w: %d bytes, of %d that it may have", errTooLarge, len(text), limit)
+	}
+	return s.write(recordName(dir, id), text)
 }
 
 func (s store) write(name string, content []byte) error {
@@ -90,6 +111,19 @@ func (s store) write(name string, content []byte) error {
 		return err
 	}
 	return os.Rename(path+partSuffix, path)
+}
+
+// read gives the content of a file that is not too large.
+func (s store) read(name string) ([]byte, error) {
+	path := filepath.Join(s.dir, name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxRecord {
+		return nil, fmt.Errorf("%w: %d bytes, of %d that it may have", errTooLarge, info.Size(), maxRecord)
+	}
+	return os.ReadFile(path)
 }
 
 func (s store) remove(name string) {
@@ -109,7 +143,7 @@ func (s store) setAside(name string, why error) {
 }
 
 // load reads all records of a directory. Each is given to use with the id that its name says; those that can't be read,
-// or for which use returns an error, are set aside.
+// or for which use returns an error, are set aside, and those that are too large are removed.
 func load[T any](s store, dir string, use func(id uint64, record T) error) error {
 	entries, err := os.ReadDir(filepath.Join(s.dir, dir))
 	if err != nil {
@@ -121,7 +155,11 @@ func load[T any](s store, dir string, use func(id uint64, record T) error) error
 		case partSuffix:
 			s.remove(name)
 		case recordSuffix:
-			if err := loadOne(s, name, use); err != nil {
+			switch err := loadOne(s, name, use); {
+			case errors.Is(err, errTooLarge):
+				s.log.WithError(err).WithField("file", filepath.Join(s.dir, name)).Warn("cannot use a record; removed it")
+				s.remove(name)
+			case err != nil:
 				s.setAside(name, err)
 			}
 		}
@@ -134,7 +172,7 @@ func loadOne[T any](s store, name string, use func(id uint64, record T) error) e
 	if err != nil {
 		return errors.New("the name is not a number")
 	}
-	text, err := os.ReadFile(filepath.Join(s.dir, name))
+	text, err := s.read(name)
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func (m *Manager) newJob(t task, caller Caller) (*job, error) {
 		status: JobStatus{
 			ID:          id,
 			Type:        t.work.Type,
-			Image:       t.subject,
+			Image:       shorten(t.subject, maxSubject),
 			CallerUID:   caller.UID,
 			CallerUnit:  caller.Unit,
 			State:       StateQueued,
