@@ -11,6 +11,8 @@ const (
 	// drainTime is how long calls that came in before the name was released may take without it, and how long a server that
 	// took it back stays without work.
 	drainTime = 500 * time.Millisecond
+	// lostBusTimeout is how long jobs may take to stop when nobody can ask for them any longer.
+	lostBusTimeout = 10 * time.Second
 	// extendInterval and extendBy keep the service manager from killing a server that still has work while it stops.
 	extendInterval = 10 * time.Second
 	extendBy       = 30 * time.Second
@@ -28,7 +30,7 @@ func (s *Server) serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return s.shutdown()
 		case <-s.conn.Context().Done():
-			return s.finishWithoutBus(ctx)
+			return s.leaveWithoutBus()
 		case <-s.calls.changed:
 		case <-idle.C:
 		}
@@ -67,7 +69,7 @@ func (s *Server) leave(ctx context.Context) error {
 			return s.shutdown()
 		}
 		if s.conn.Context().Err() != nil {
-			return s.finishWithoutBus(ctx)
+			return s.leaveWithoutBus()
 		}
 		// Where a new process owns the name already, that one serves, and this one just finishes.
 		if err := s.takeName(ctx); err != nil {
@@ -80,7 +82,7 @@ func (s *Server) leave(ctx context.Context) error {
 				return s.shutdown()
 			}
 			if s.conn.Context().Err() != nil {
-				return s.finishWithoutBus(ctx)
+				return s.leaveWithoutBus()
 			}
 		}
 	}
@@ -132,15 +134,13 @@ func (s *Server) shutdown() error {
 	return err
 }
 
-// finishWithoutBus ends a server whose bus is gone: jobs are finished, since their results are in the repository.
-func (s *Server) finishWithoutBus(ctx context.Context) error {
-	s.log.Error("the connection to the bus was lost; finishing the running jobs")
-	for s.manager.Active() > 0 {
-		select {
-		case <-ctx.Done():
-			return errors.Join(errors.New("the connection to the bus was lost"), s.shutdown())
-		case <-s.calls.changed:
-		}
-	}
-	return errors.New("the connection to the bus was lost")
+// leaveWithoutBus ends a server whose bus is gone. Nobody can reach it, so that it only stands in the way of the next one: what runs
+// is interrupted and recorded, and the same request again goes on from what is complete. A job that does not stop in time is
+// recorded by the next daemon.
+func (s *Server) leaveWithoutBus() error {
+	s.notify("STOPPING=1", "STATUS=The bus is gone, shutting down.")
+	s.log.Error("the connection to the bus was lost; interrupting the running jobs")
+	ctx, cancel := context.WithTimeout(context.Background(), lostBusTimeout)
+	defer cancel()
+	return errors.Join(errors.New("the connection to the bus was lost"), s.manager.Shutdown(ctx))
 }

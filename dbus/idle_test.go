@@ -251,6 +251,30 @@ func TestLostBusEndsTheServerWithAnError(t *testing.T) {
 	}
 }
 
+// TestLostBusInterruptsJobs: nobody can reach the daemon, and the next one is to take its place. What had finished is remembered.
+func TestLostBusInterruptsJobs(t *testing.T) {
+	s := newSuite(t, suiteOptions{noHammer: true})
+	conn := s.connect(t)
+	_, done := s.startImport(t, conn, "docker://example.com/image:1", nil)
+	if err := s.wait(conn, done); err != nil {
+		t.Fatal(err)
+	}
+	s.registry.block(t, "example.com/endless")
+	s.startImport(t, conn, "docker://example.com/endless", nil)
+	s.server.conn.Close()
+	if err := s.finished(t); err == nil || !strings.Contains(err.Error(), "the connection to the bus was lost") {
+		t.Errorf("error %v", err)
+	}
+	next, err := daemon.New(daemon.Config{StateDir: s.stateDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs := next.Jobs()
+	if len(jobs) != 2 || jobs[0].Result != daemon.ResultDone || jobs[1].ErrorKind != importer.KindInterrupted {
+		t.Errorf("jobs %+v", jobs)
+	}
+}
+
 func TestSecondServerIsRefused(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	_, err := NewServer(t.Context(), ServerConfig{Manager: s.manager, Address: s.address})
