@@ -119,7 +119,15 @@ func (s *Server) authorize(c *call, p permission, options []string) (daemon.Call
 		return caller, err
 	}
 	p.details["options"] = strings.Join(options, ",")
-	return caller, checkPolkit(c.ctx, s.conn, c.key.sender, p.action, p.details, c.interactive)
+	return caller, s.askPolkit(c, p)
+}
+
+// askPolkit asks polkit for a permission of the caller. The question holds no text that the caller can make longer than
+// maxText, and no more than maxEntries of them.
+func (s *Server) askPolkit(c *call, p permission) error {
+	return c.outside(func() error {
+		return checkPolkit(c.ctx, s.conn, c.key.sender, p.action, p.details, c.interactive)
+	})
 }
 
 // authorizeCancel lets everybody cancel their own jobs.
@@ -133,7 +141,7 @@ func (s *Server) authorizeCancel(c *call, status daemon.JobStatus) error {
 		"type":  string(status.Type),
 		"image": status.Image,
 	}
-	return checkPolkit(c.ctx, s.conn, c.key.sender, actionCancel, details, c.interactive)
+	return s.askPolkit(c, permission{actionCancel, details})
 }
 
 // requirePrivilege refuses everybody who would have to ask polkit.
@@ -145,11 +153,13 @@ func (s *Server) requirePrivilege(c *call) error {
 	return err
 }
 
-// identify asks the bus who the caller is. Root, and the user that the daemon runs as, are privileged: they could do the same
-// without the daemon.
+// identify asks the bus who the caller is.
 func (s *Server) identify(c *call) (caller daemon.Caller, privileged bool, err error) {
 	var credentials map[string]godbus.Variant
-	if err := callBus(c.ctx, s.conn, "GetConnectionCredentials", c.key.sender).Store(&credentials); err != nil {
+	err = c.outside(func() error {
+		return callBus(c.ctx, s.conn, "GetConnectionCredentials", c.key.sender).Store(&credentials)
+	})
+	if err != nil {
 		return caller, false, standardError(errAccessDenied, "cannot tell who calls: %v", err)
 	}
 	uid, known := credentials["UnixUserID"].Value().(uint32)
@@ -160,7 +170,7 @@ func (s *Server) identify(c *call) (caller daemon.Caller, privileged bool, err e
 	if pid, known := credentials["ProcessID"].Value().(uint32); known {
 		caller.Unit = unitOf(pid)
 	}
-	return caller, uid == 0 || int(uid) == os.Geteuid(), nil
+	return caller, isPrivileged(uid), nil
 }
 
 // unitOf is the systemd unit that a process is in, or "". It is for the log and the records only: the process may be another

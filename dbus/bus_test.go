@@ -65,7 +65,7 @@ type testBus struct {
 }
 
 // startBus starts a bus for the time of the test; environment is what services that it starts get besides the test's own.
-func startBus(t *testing.T, environment ...string) *testBus {
+func startBus(t testing.TB, environment ...string) *testBus {
 	t.Helper()
 	dir := publicDir(t)
 	policy, err := filepath.Abs("org.ostree.import1.conf")
@@ -113,7 +113,7 @@ func (b *testBus) activate(t *testing.T, command string) {
 }
 
 // publicDir is a directory that other users can enter.
-func publicDir(t *testing.T) string {
+func publicDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "importd-bus-")
 	if err != nil {
@@ -126,7 +126,7 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
-func writeFile(t *testing.T, path, content string) {
+func writeFile(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func writeFile(t *testing.T, path, content string) {
 }
 
 // connect opens another connection.
-func (b *testBus) connect(t *testing.T) *godbus.Conn {
+func (b *testBus) connect(t testing.TB) *godbus.Conn {
 	t.Helper()
 	conn, err := connect(context.Background(), b.address, godbus.WithSignalHandler(godbus.NewSequentialSignalHandler()))
 	if err != nil {
@@ -145,7 +145,7 @@ func (b *testBus) connect(t *testing.T) *godbus.Conn {
 }
 
 // connectAs opens a connection that the bus takes for one of another user.
-func (b *testBus) connectAs(t *testing.T, uid int) *godbus.Conn {
+func (b *testBus) connectAs(t testing.TB, uid int) *godbus.Conn {
 	t.Helper()
 	socket, err := dialAs(b, uid)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -35,11 +36,19 @@ func busAddress(name string) string {
 
 // connect opens a connection that is ready for calls. It cannot pass file descriptors: see the package's invariants.
 func connect(ctx context.Context, name string, options ...godbus.ConnOption) (*godbus.Conn, error) {
+	return connectThrough(ctx, name, func(socket net.Conn) io.ReadWriteCloser { return socket }, options...)
+}
+
+// connectThrough is connect with something between the socket and godbus.
+func connectThrough(
+	ctx context.Context, name string, through func(net.Conn) io.ReadWriteCloser, options ...godbus.ConnOption,
+) (*godbus.Conn, error) {
 	address := busAddress(name)
-	socket, err := dialSocket(ctx, address)
+	dialed, err := dialSocket(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus at %s: %w", address, err)
 	}
+	socket := through(dialed)
 	conn, err := godbus.NewConn(socket, options...)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to the bus at %s: %w", address, err), socket.Close())

@@ -25,6 +25,7 @@ const (
 	errUnknownMethod       = "org.freedesktop.DBus.Error.UnknownMethod"
 	errUnknownProperty     = "org.freedesktop.DBus.Error.UnknownProperty"
 	errPropertyReadOnly    = "org.freedesktop.DBus.Error.PropertyReadOnly"
+	errLimitsExceeded      = "org.freedesktop.DBus.Error.LimitsExceeded"
 	errServiceUnknown      = "org.freedesktop.DBus.Error.ServiceUnknown"
 	errNameHasNoOwner      = "org.freedesktop.DBus.Error.NameHasNoOwner"
 	errNoReply             = "org.freedesktop.DBus.Error.NoReply"
@@ -32,9 +33,6 @@ const (
 	errSpawnPrefix         = "org.freedesktop.DBus.Error.Spawn."
 	errSystemdPrefix       = "org.freedesktop.systemd1."
 )
-
-// maxErrorMessage bounds an error's text, in bytes.
-const maxErrorMessage = 8 << 10
 
 // kindUnknownObject never leaves the client: the caller of a method knows what kind of object it asked for.
 const kindUnknownObject importer.Kind = "UnknownObject"
@@ -51,6 +49,8 @@ func errorName(kind importer.Kind) string {
 		return ""
 	case importer.KindAccessDenied:
 		return errAccessDenied
+	case importer.KindLimitsExceeded:
+		return errLimitsExceeded
 	}
 	return errorPrefix + string(kind)
 }
@@ -59,7 +59,7 @@ func errorName(kind importer.Kind) string {
 func toBusError(err error) *godbus.Error {
 	var standard *godbus.Error
 	if errors.As(err, &standard) {
-		return standard
+		return godbus.NewError(standard.Name, []any{busText(standard.Error())})
 	}
 	return godbus.NewError(errorName(importer.KindOf(err)), []any{busText(err.Error())})
 }
@@ -119,6 +119,8 @@ func kindOfReply(name string) (kind importer.Kind, hint string) {
 		return importer.KindAccessDenied, "run it as root, or have polkit allow it"
 	case errInvalidArgs:
 		return importer.KindInvalidOption, ""
+	case errLimitsExceeded:
+		return importer.KindLimitsExceeded, "ask for less at a time, or wait for answers before asking again"
 	case errUnknownObject:
 		return kindUnknownObject, ""
 	case errServiceUnknown, errNameHasNoOwner:

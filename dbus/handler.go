@@ -21,6 +21,17 @@ type call struct {
 	// interactive says that the caller would wait for somebody to type a password.
 	interactive bool
 	object      *object
+	turn        *turn
+}
+
+// outside runs fn, which waits for somebody else, while other calls have their turn.
+func (c *call) outside(fn func() error) error {
+	c.turn.pause()
+	err := fn()
+	if resumed := c.turn.resume(c.ctx); err == nil {
+		err = resumed
+	}
+	return err
 }
 
 // store copies the arguments to where the pointers point. Their types are right: dispatch compared the signatures.
@@ -51,7 +62,14 @@ func (r router) DecodeArguments(conn *godbus.Conn, _ string, msg *godbus.Message
 
 // Call implements godbus.Method with what DecodeArguments returned.
 func (r router) Call(args ...any) ([]any, error) {
-	reply, failure := r.server.handle(args[0].(*godbus.Conn).Context(), args[1].(*godbus.Message))
+	ctx, msg := args[0].(*godbus.Conn).Context(), args[1].(*godbus.Message)
+	key := keyOf(msg)
+	turn, err := r.server.turns.take(ctx, key.sender)
+	if err != nil {
+		return nil, err
+	}
+	r.server.calls.after(key, turn.pause)
+	reply, failure := r.server.handle(ctx, msg, turn)
 	if failure != nil {
 		return nil, failure
 	}
@@ -65,10 +83,11 @@ func (router) NumReturns() int       { return 0 }
 func (router) ArgumentValue(int) any { return nil }
 func (router) ReturnValue(int) any   { return nil }
 
-// handle answers one call.
-func (s *Server) handle(ctx context.Context, msg *godbus.Message) (reply []any, failure *godbus.Error) {
+// handle answers one call, whose turn it is.
+func (s *Server) handle(ctx context.Context, msg *godbus.Message, turn *turn) (reply []any, failure *godbus.Error) {
 	c := &call{
 		ctx:         ctx,
+		turn:        turn,
 		key:         keyOf(msg),
 		args:        msg.Body,
 		interactive: msg.Flags&godbus.FlagAllowInteractiveAuthorization != 0,

@@ -1,6 +1,7 @@
 package dbus
 
 import (
+	"maps"
 	"slices"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -44,7 +45,11 @@ func (s *Server) await(c *call, begin func() (*daemon.Job, error)) (daemon.JobSt
 
 // finished waits for the end of a job. One that failed is an error.
 func finished(c *call, job *daemon.Job) (daemon.JobStatus, error) {
-	status, err := job.Wait(c.ctx)
+	var status daemon.JobStatus
+	err := c.outside(func() (err error) {
+		status, err = job.Wait(c.ctx)
+		return err
+	})
 	if err != nil {
 		return status, err
 	}
@@ -92,8 +97,8 @@ func jobProperties(status daemon.JobStatus) properties {
 	return properties{
 		"Id":             status.ID,
 		"Type":           string(status.Type),
-		"Image":          status.Image,
-		"TransactionId":  status.TransactionID,
+		"Image":          busText(status.Image),
+		"TransactionId":  busText(status.TransactionID),
 		"CallerUID":      status.CallerUID,
 		"CallerUnit":     busText(status.CallerUnit),
 		"State":          string(status.State),
@@ -168,12 +173,6 @@ func jobResults(status daemon.JobStatus) properties {
 }
 
 func importResults(result *importer.Result) properties {
-	filtered := make(map[string]uint32)
-	for _, counts := range result.Filtered {
-		for name, count := range counts {
-			filtered[busText(name)] += count
-		}
-	}
 	fetched := slices.DeleteFunc(slices.Clone(result.Layers), func(layer importer.LayerResult) bool { return layer.Cached })
 	base := ""
 	if result.BaseCommit != nil {
@@ -189,6 +188,22 @@ func importResults(result *importer.Result) properties {
 		"already-present": result.AlreadyPresent,
 		"layers-fetched":  uint32(len(fetched)),
 		"bytes-fetched":   result.BytesFetched,
-		"filtered":        filtered,
+		"filtered":        filteredEntries(result),
 	}
+}
+
+// filteredEntries counts the entries that were left out, by their top-level directory. Of an image with more than maxListed of these
+// only the first ones are told.
+func filteredEntries(result *importer.Result) map[string]uint32 {
+	all := make(map[string]uint32)
+	for _, counts := range result.Filtered {
+		for name, count := range counts {
+			all[name] += count
+		}
+	}
+	filtered := make(map[string]uint32)
+	for _, name := range firstOf(slices.Sorted(maps.Keys(all))) {
+		filtered[busText(name)] += all[name]
+	}
+	return filtered
 }

@@ -91,7 +91,7 @@ func (s *Server) listPrepared(*call) ([]any, error) {
 	for _, prepared := range s.manager.ListPrepared() {
 		plan := &prepared.Plan
 		entries = append(entries, entry{
-			prepared.ID, plan.Request.Image, preparedState(plan), string(plan.ManifestDigest),
+			prepared.ID, busText(plan.Request.Image), preparedState(plan), string(plan.ManifestDigest),
 			microseconds(prepared.Expires), preparedPath(prepared.ID),
 		})
 	}
@@ -186,7 +186,7 @@ func (s *Server) listJobs(*call) ([]any, error) {
 	entries := []entry{}
 	for _, status := range s.manager.Jobs() {
 		entries = append(entries, entry{
-			status.ID, string(status.Type), status.Image, string(status.State), status.Fraction(), jobPath(status.ID),
+			status.ID, string(status.Type), busText(status.Image), string(status.State), status.Fraction(), jobPath(status.ID),
 		})
 	}
 	return []any{entries}, nil
@@ -208,10 +208,28 @@ func (s *Server) describeJobs(*call) ([]any, error) {
 	if jobs == nil {
 		jobs = []daemon.JobStatus{}
 	}
-	for i := range jobs {
-		jobs[i].Results = nil // Job.Describe tells them: those of all jobs together could be too much for one message
+	listed := make([]json.RawMessage, len(jobs))
+	for i, status := range jobs {
+		var err error
+		if listed[i], err = describeInList(status); err != nil {
+			return nil, err
+		}
 	}
-	return describe(jobs)
+	return describe(listed)
+}
+
+// describeInList leaves out results, which Job.Describe tells: those of all jobs together could be too much for one message.
+func describeInList(status daemon.JobStatus) (json.RawMessage, error) {
+	status.Results = nil
+	text, err := json.Marshal(status)
+	if err == nil && len(text) > maxJobDescription && status.Import != nil {
+		status.Import = nil
+		text, err = json.Marshal(status)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe job %d: %w", status.ID, err)
+	}
+	return text, nil
 }
 
 func (s *Server) cancelJob(c *call) ([]any, error) {
@@ -225,9 +243,6 @@ func (s *Server) cancelJob(c *call) ([]any, error) {
 	}
 	return nil, s.cancel(c, job)
 }
-
-// maxDescription bounds the JSON of one answer, in bytes: the bus ends the connection of who sends more than 32 MiB.
-const maxDescription = 30 << 20
 
 // describe is the answer of the methods that answer with JSON.
 func describe(value any) ([]any, error) {

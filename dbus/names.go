@@ -19,6 +19,7 @@ const (
 	imageInterface      = BusName + ".Image"
 	logControlInterface = "org.freedesktop.LogControl1"
 
+	busInterface            = "org.freedesktop.DBus" // also the name of the bus itself
 	propertiesInterface     = "org.freedesktop.DBus.Properties"
 	introspectableInterface = "org.freedesktop.DBus.Introspectable"
 	peerInterface           = "org.freedesktop.DBus.Peer"

@@ -75,7 +75,7 @@ func preparedProperties(prepared daemon.Prepared) properties {
 	}
 	return properties{
 		"Id":                     prepared.ID,
-		"Image":                  plan.Request.Image,
+		"Image":                  busText(plan.Request.Image),
 		"State":                  preparedState(plan),
 		"ManifestDigest":         string(plan.ManifestDigest),
 		"ConfigDigest":           string(plan.ConfigDigest),

@@ -112,8 +112,8 @@ func verifyResults(r *importer.VerifyResult) properties {
 	}
 	return properties{
 		"images":         uint32(len(r.Images)),
-		"damaged":        in(importer.StateDamaged),
-		"unchecked":      in(importer.StateUnchecked),
+		"damaged":        firstOf(in(importer.StateDamaged)),
+		"unchecked":      firstOf(in(importer.StateUnchecked)),
 		"repaired":       uint32(r.Count(importer.StateRepaired)),
 		"objects":        r.Objects,
 		"bytes":          r.Bytes,
@@ -122,9 +122,13 @@ func verifyResults(r *importer.VerifyResult) properties {
 	}
 }
 
+// firstOf gives no more than the first maxListed texts.
+func firstOf(texts []string) []string { return texts[:min(len(texts), maxListed)] }
+
+// busTexts is busText for the first maxListed texts.
 func busTexts(texts []string) []string {
-	safe := make([]string, 0, len(texts))
-	for _, text := range texts {
+	safe := make([]string, 0, min(len(texts), maxListed))
+	for _, text := range firstOf(texts) {
 		safe = append(safe, busText(text))
 	}
 	return safe

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -40,6 +41,8 @@ type Server struct {
 	manager         *daemon.Manager
 	conn            *godbus.Conn
 	calls           *callTracker
+	turns           *turns
+	gate            *gate
 	log             *logrus.Logger
 	notify          func(states ...string)
 	idleTimeout     time.Duration
@@ -81,15 +84,25 @@ func NewServer(ctx context.Context, config ServerConfig) (*Server, error) {
 	s.methods[imageInterface] = s.imageMethods()
 	s.setters = map[string]map[string]func(any) error{logControlInterface: {"LogLevel": s.setLogLevel}}
 
-	conn, err := connect(ctx, config.Address,
+	connected := make(chan struct{})
+	s.turns = newTurns(func(sender string) (uint32, error) {
+		<-connected
+		return unixUser(s.conn, sender)
+	})
+	through := func(socket net.Conn) io.ReadWriteCloser {
+		s.gate = newGate(socket, s.calls, s.turns, s.log)
+		return s.gate
+	}
+	conn, err := connectThrough(ctx, config.Address, through,
 		godbus.WithHandler(router{s}),
 		godbus.WithSerialGenerator(s.calls),
-		godbus.WithIncomingInterceptor(s.calls.arrived),
+		godbus.WithIncomingInterceptor(s.arrived),
 		godbus.WithOutgoingInterceptor(s.calls.answering))
+	s.conn = conn
+	close(connected)
 	if err != nil {
 		return nil, err
 	}
-	s.conn = conn
 	s.events, s.unsubscribe = s.manager.Subscribe()
 	if err := s.takeName(ctx); err != nil {
 		s.unsubscribe()
@@ -115,7 +128,22 @@ func (s *Server) Run(ctx context.Context) error {
 	if closeErr := s.conn.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("close the connection to the bus: %w", closeErr)
 	}
+	s.turns.lookups.Wait()
 	return err
+}
+
+// arrived counts a call. It runs in the goroutine that reads, right after the gate has passed the message on.
+func (s *Server) arrived(msg *godbus.Message) {
+	if msg.Type != godbus.TypeMethodCall {
+		return
+	}
+	s.calls.arrived(msg)
+	key := keyOf(msg)
+	s.calls.after(key, s.turns.enter(key.sender, s.gate.current.size))
+	// Of arguments that no method takes the gate passes nothing on, but the answer depends on their types.
+	if signature, err := godbus.ParseSignature(s.gate.current.texts[godbus.FieldSignature]); err == nil {
+		msg.Headers[godbus.FieldSignature] = godbus.MakeVariant(signature)
+	}
 }
 
 // emit sends a signal. A bus that is gone is Run's business.

@@ -160,7 +160,7 @@ func TestPanicInAHandlerIsAnErrorOfItsCall(t *testing.T) {
 		godbus.FieldPath:      godbus.MakeVariant(logControlPath),
 		godbus.FieldInterface: godbus.MakeVariant(introspectableInterface),
 		godbus.FieldMember:    godbus.MakeVariant("Introspect"),
-	}})
+	}}, nil)
 	if failure == nil || failure.Name != errorPrefix+"Failed" || strings.Contains(failure.Error(), "disco") {
 		t.Errorf("the caller is told %v", failure)
 	}

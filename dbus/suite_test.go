@@ -51,7 +51,7 @@ type suiteOptions struct {
 }
 
 // newSuite starts it all, with three clients that ask for everything all the time unless told otherwise.
-func newSuite(t *testing.T, options suiteOptions) *suite {
+func newSuite(t testing.TB, options suiteOptions) *suite {
 	t.Helper()
 	s := prepareSuite(t, options)
 	s.serve(t)
@@ -62,7 +62,7 @@ func newSuite(t *testing.T, options suiteOptions) *suite {
 }
 
 // prepareSuite makes everything but the server.
-func prepareSuite(t *testing.T, options suiteOptions) *suite {
+func prepareSuite(t testing.TB, options suiteOptions) *suite {
 	t.Helper()
 	s := &suite{testBus: startBus(t), options: options, registry: newRegistry(), notified: newNotifications()}
 	needs.Tool(t, "ostree")
@@ -87,7 +87,7 @@ func prepareSuite(t *testing.T, options suiteOptions) *suite {
 }
 
 // serve runs a server for the manager until the test ends.
-func (s *suite) serve(t *testing.T) {
+func (s *suite) serve(t testing.TB) {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(t.Output())
@@ -127,13 +127,13 @@ func (s *suite) serve(t *testing.T) {
 }
 
 // finished waits for the end of Run.
-func (s *suite) finished(t *testing.T) error {
+func (s *suite) finished(t testing.TB) error {
 	t.Helper()
 	return receive(t, s.done)
 }
 
 // hammer has three clients introspect, read and list without pause.
-func (s *suite) hammer(t *testing.T) {
+func (s *suite) hammer(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -237,7 +237,7 @@ func (n *notifications) await(t *testing.T, prefix string) {
 }
 
 // receive takes one value, or fails the test.
-func receive[T any](t *testing.T, from <-chan T) T {
+func receive[T any](t testing.TB, from <-chan T) T {
 	t.Helper()
 	select {
 	case value, open := <-from:

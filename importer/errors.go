@@ -39,6 +39,7 @@ const (
 	KindCanceled             Kind = "Canceled"             // the caller canceled
 	KindInterrupted          Kind = "Interrupted"          // the daemon stopped before the job was done
 	KindAccessDenied         Kind = "AccessDenied"         // the caller may not do this
+	KindLimitsExceeded       Kind = "LimitsExceeded"       // the request is larger than any that is taken, or one too many
 	KindNoSuchJob            Kind = "NoSuchJob"
 	KindNoSuchPrepared       Kind = "NoSuchPrepared"
 	KindPreparedExpired      Kind = "PreparedExpired"
