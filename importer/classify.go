@@ -11,6 +11,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/selinux"
 	"github.com/ostree-importd/ostree-importd/importer/signature"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 )
 
 // class is what a sentinel of another package means here.
@@ -64,10 +65,10 @@ func classify(stage Stage, err error) *Error {
 			return e
 		}
 	}
-	var command *ostreerepo.CommandError
+	var failed *command.Error
 	switch {
 	case e.Kind != "":
-	case errors.As(err, &command):
+	case errors.As(err, &failed):
 		e.Kind = KindToolFailed
 	case stage == StageLand || stage == StageMerge || stage == StageInventory:
 		e.Kind = KindRepository

@@ -14,6 +14,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/merge"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 )
 
 func TestTimestamp(t *testing.T) {
@@ -55,7 +56,7 @@ func TestClassify(t *testing.T) {
 		{"no space", StageLayer, fmt.Errorf("write: %w", ostreerepo.ErrNoSpace), KindNoSpace, ""},
 		{"read-only", StageLayer, ostreerepo.ErrReadOnly, KindReadOnly, ""},
 		{"no command", StageLand, ostreerepo.ErrToolMissing, KindToolFailed, ""},
-		{"failing command", StageLand, fmt.Errorf("land: %w", &ostreerepo.CommandError{ExitCode: 1}), KindToolFailed, ""},
+		{"failing command", StageLand, fmt.Errorf("land: %w", &command.Error{ExitCode: 1}), KindToolFailed, ""},
 		{"no repository", StageInventory, ostreerepo.ErrNotRepository, KindNotAvailable, ""},
 		{"damaged", StageMerge, ostreerepo.ErrCorrupted, KindCorrupted, ""},
 		{"entry", StageLayer, fmt.Errorf("read: %w", &layertar.EntryError{Entry: `"a"`, Err: errors.New("it is odd")}), KindUnsupportedImage, `layer: entry "a": it is odd`},

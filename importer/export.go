@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/export"
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -58,7 +59,7 @@ func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func
 func (im *Importer) exportRoot(ctx context.Context, image namedImage, dest export.Destination, res *ExportResult, step func(uint64)) error {
 	written, err := export.WriteRoot(ctx, export.Root{
 		Repo: im.repo, Commit: image.Commit, Tree: objects.TreeDir{Tree: image.Object.Tree, Meta: image.Object.Meta},
-		ManifestDigest: image.Digest, Config: image.RawConfig,
+		ManifestDigest: image.Digest, Config: image.RawConfig, User: im.user,
 	}, dest, step)
 	if err != nil {
 		return err
@@ -135,7 +136,7 @@ func classifyExport(image namedImage, dest export.Destination, err error) *Error
 
 // classifyWritten finds the kind of a failure to write an image or a root, and what helps.
 func classifyWritten(e *Error, err error) *Error {
-	var tool *export.ToolError
+	var tool *command.Error
 	switch {
 	case e.Kind != KindFailed:
 	case errors.Is(err, dirfd.ErrInRepository), errors.Is(err, export.ErrForeignConfig):

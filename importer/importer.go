@@ -13,6 +13,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/signature"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 )
 
 const (
@@ -32,6 +33,8 @@ type Config struct {
 	Policy signature.Environment
 	// TempOwners are users, besides our own, whose directories in /var/tmp Sweep takes for this program's: the image proxy's.
 	TempOwners []int
+	// User runs the programs that parse what an image holds, where we are root; nil: ours.
+	User *command.User
 	// RPM reads the RPM databases of commits that are encapsulated; nil: they are not taken into account.
 	RPM *rpmdb.Reader
 }
@@ -46,13 +49,14 @@ type Importer struct {
 	rules  layertar.Rules // of plain images
 	policy signature.Environment
 	rpm    *rpmdb.Reader
+	user   *command.User
 
 	tempOwners []int
 }
 
 // New returns an Importer.
 func New(cfg Config) *Importer {
-	im := &Importer{repo: cfg.Repo, open: cfg.Open, push: cfg.Push, jobs: cfg.Jobs, log: cfg.Log, policy: cfg.Policy, rpm: cfg.RPM, tempOwners: cfg.TempOwners}
+	im := &Importer{repo: cfg.Repo, open: cfg.Open, push: cfg.Push, jobs: cfg.Jobs, log: cfg.Log, policy: cfg.Policy, rpm: cfg.RPM, user: cfg.User, tempOwners: cfg.TempOwners}
 	if im.jobs == 0 {
 		im.jobs = defaultJobs
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 )
 
 // fakeOstree writes a shell script that stands in for the command: it knows --version, and body is the rest.
@@ -44,7 +45,7 @@ func TestOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if repo.Mode() != mode || repo.Path() != path || !strings.Contains(command(t, "ostree", "--version"), repo.Version().String()) {
+		if repo.Mode() != mode || repo.Path() != path || !strings.Contains(runTool(t, "ostree", "--version"), repo.Version().String()) {
 			t.Errorf("%s: %s, %s, %s", path, repo.Mode(), repo.Path(), repo.Version())
 		}
 	}
@@ -142,8 +143,8 @@ func TestCommandErrors(t *testing.T) {
 		"error: Importing 00.file: linkat: No such file or directory":                     nil,
 	} {
 		err := openFake(t, fmt.Sprintf("echo %q >&2; exit 1", words)).Fsck(t.Context())
-		var command *ostreerepo.CommandError
-		if !errors.As(err, &command) || command.ExitCode != 1 || command.Stderr != words || !strings.Contains(err.Error(), words) {
+		var failed *command.Error
+		if !errors.As(err, &failed) || failed.ExitCode != 1 || failed.Stderr != words || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: got %v", words, err)
 		}
 		for _, sentinel := range []error{ostreerepo.ErrNoSpace, ostreerepo.ErrReadOnly} {
@@ -155,23 +156,25 @@ func TestCommandErrors(t *testing.T) {
 }
 
 func TestCommandSaysMuchOrNothing(t *testing.T) {
-	var command *ostreerepo.CommandError
+	var failed *command.Error
 	err := openFake(t, "i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done; echo the cause >&2; exit 7").Fsck(t.Context())
-	if !errors.As(err, &command) || command.ExitCode != 7 || len(command.Stderr) > 8<<10 || !strings.HasSuffix(command.Stderr, "the cause") {
+	if !errors.As(err, &failed) || failed.ExitCode != 7 || len(failed.Stderr) > 8<<10 || !strings.HasSuffix(failed.Stderr, "the cause") {
 		t.Errorf("got %v", err)
 	}
 	err = openFake(t, "exit 3").Fsck(t.Context())
-	if !errors.As(err, &command) || err.Error() != "ostree fsck: exit status 3" {
+	if !errors.As(err, &failed) || err.Error() != "ostree fsck: exit status 3" {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestCommandEnvironment(t *testing.T) {
-	for name, value := range map[string]string{"LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de", "G_MESSAGES_DEBUG": "all", "NOTIFY_SOCKET": "/x", "KEPT": "yes"} {
+	for name, value := range map[string]string{
+		"LC_ALL": "de_DE.UTF-8", "G_MESSAGES_DEBUG": "all", "NOTIFY_SOCKET": "/x", "OSTREE_REPO": "/x", "GIO_EXTRA_MODULES": "/x",
+	} {
 		t.Setenv(name, value)
 	}
-	err := openFake(t, `echo "$LC_ALL,$LANGUAGE,$G_MESSAGES_DEBUG,$NOTIFY_SOCKET,$KEPT" >&2; exit 1`).Fsck(t.Context())
-	if want := "ostree fsck: C.UTF-8,,,,yes"; err == nil || err.Error() != want {
+	err := openFake(t, `echo "$LC_ALL,$G_MESSAGES_DEBUG,$NOTIFY_SOCKET,$OSTREE_REPO,$GIO_EXTRA_MODULES" >&2; exit 1`).Fsck(t.Context())
+	if want := "ostree fsck: C.UTF-8,,,,"; err == nil || err.Error() != want {
 		t.Errorf("got %v instead of %s", err, want)
 	}
 }

@@ -29,9 +29,10 @@ var (
 	ErrReadOnly = errors.New("the repository is read-only")
 )
 
-// withCause adds the sentinel that belongs to a system call's error.
+// withCause adds the sentinel that belongs to a system call's error, be it ours or a command's.
 func withCause(err error) error {
 	switch {
+	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrReadOnly):
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case errors.Is(err, unix.EROFS):

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
@@ -220,10 +221,10 @@ func mountExt4(t *testing.T) string {
 	if err := os.Truncate(image, 16<<20); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "mkfs.ext4", "-q", image)
+	runTool(t, "mkfs.ext4", "-q", image)
 	dir := t.TempDir()
-	command(t, "mount", "-o", "loop", image, dir)
-	t.Cleanup(func() { command(t, "umount", dir) })
+	runTool(t, "mount", "-o", "loop", image, dir)
+	t.Cleanup(func() { runTool(t, "umount", dir) })
 	return dir
 }
 
@@ -250,8 +251,8 @@ func TestFailedLand(t *testing.T) {
 			if err := errors.Join(s.SetRef("a/good", good), s.SetRef("b/bad", bad)); err != nil {
 				t.Fatal(err)
 			}
-			var command *ostreerepo.CommandError
-			if err := s.Land(t.Context()); !errors.As(err, &command) || command.ExitCode != 1 || !strings.Contains(command.Stderr, nowhere.String()) {
+			var failed *command.Error
+			if err := s.Land(t.Context()); !errors.As(err, &failed) || failed.ExitCode != 1 || !strings.Contains(failed.Stderr, nowhere.String()) {
 				t.Errorf("got %v", err)
 			}
 			if refs, err := repo.Refs(""); err != nil || len(refs) > 0 {

@@ -25,7 +25,7 @@ func commitFiles(t *testing.T, repo *ostreerepo.Repo, ref string, contents ...st
 			t.Fatal(err)
 		}
 	}
-	c, err := objects.ParseChecksum(command(t, "ostree", "--repo="+repo.Path(), "commit", "--branch="+ref, "--tree=dir="+dir))
+	c, err := objects.ParseChecksum(runTool(t, "ostree", "--repo="+repo.Path(), "commit", "--branch="+ref, "--tree=dir="+dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func commitFiles(t *testing.T, repo *ostreerepo.Repo, ref string, contents ...st
 func diskUsage(t *testing.T, repo *ostreerepo.Repo) uint64 {
 	t.Helper()
 	var bytes uint64
-	out := command(t, "sh", "-c", "find \"$1\" -type f -links 1 -printf '%b\\n' | awk '{s+=$1} END {print s*512}'", "sh", filepath.Join(repo.Path(), "objects"))
+	out := runTool(t, "sh", "-c", "find \"$1\" -type f -links 1 -printf '%b\\n' | awk '{s+=$1} END {print s*512}'", "sh", filepath.Join(repo.Path(), "objects"))
 	if _, err := fmt.Sscan(out, &bytes); err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +52,8 @@ func TestGarbageIsWhatPruneDeletes(t *testing.T) {
 			commitFiles(t, repo, "kept", "shared", "new")
 			commitFiles(t, repo, "dropped", "shared", "only dropped", strings.Repeat("large", 100_000))
 			commitFiles(t, repo, "not/dropped", "x")
-			command(t, "ostree", "--repo="+repo.Path(), "refs", "--create=other:remote", "not/dropped")
-			command(t, "sync", "--file-system", repo.Path())
+			runTool(t, "ostree", "--repo="+repo.Path(), "refs", "--create=other:remote", "not/dropped")
+			runTool(t, "sync", "--file-system", repo.Path())
 			before := diskUsage(t, repo)
 
 			g, err := repo.Garbage(t.Context(), map[string]bool{"dropped": true, "not/dropped": true})
@@ -79,8 +79,8 @@ func TestGarbageIsWhatPruneDeletes(t *testing.T) {
 				t.Errorf("%d bytes were freed, foretold were %d", freed, g.Bytes)
 			}
 			checkClean(t, repo)
-			command(t, "ostree", "--repo="+repo.Path(), "ls", "-R", "kept^")
-			command(t, "ostree", "--repo="+repo.Path(), "ls", "-R", "other:remote")
+			runTool(t, "ostree", "--repo="+repo.Path(), "ls", "-R", "kept^")
+			runTool(t, "ostree", "--repo="+repo.Path(), "ls", "-R", "other:remote")
 		})
 	}
 }

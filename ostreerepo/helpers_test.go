@@ -20,8 +20,8 @@ import (
 // modes are those that can be written.
 var modes = []ostreerepo.Mode{ostreerepo.ModeBare, ostreerepo.ModeBareUser, ostreerepo.ModeArchive}
 
-// command runs a real command and returns its output without white space around it.
-func command(t testing.TB, name string, args ...string) string {
+// runTool runs a real command and returns its output without white space around it.
+func runTool(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(needs.Tool(t, name), args...)
 	var stderr bytes.Buffer
@@ -226,7 +226,7 @@ func landRef(t testing.TB, s *ostreerepo.Staging, ref string, c objects.Checksum
 // cliCommit commits dir by the ostree command.
 func cliCommit(t testing.TB, repo *ostreerepo.Repo, ref, dir string) objects.Checksum {
 	t.Helper()
-	out := command(t, "ostree", "commit", "--repo="+repo.Path(), "--branch="+ref, "--no-bindings", "--timestamp=@0", "--tree=dir="+dir)
+	out := runTool(t, "ostree", "commit", "--repo="+repo.Path(), "--branch="+ref, "--no-bindings", "--timestamp=@0", "--tree=dir="+dir)
 	c, err := objects.ParseChecksum(out)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -87,7 +88,7 @@ func (s *Staging) setRef(ref string, c objects.Checksum) error {
 // repository, in one transaction. Objects must be in the staging or in the repository; one that was there when it was asked
 // for may have been pruned since, which fails the landing. The staging stays as it is. After an error, that of ctx included, no
 // ref has changed, unless the command was killed while it wrote them; then each is either as before or as it should be. Errors:
-// ErrNoSpace, ErrReadOnly, *CommandError.
+// ErrNoSpace, ErrReadOnly, *command.Error.
 func (s *Staging) Land(ctx context.Context) error {
 	s.refsMu.Lock()
 	refs := slices.Sorted(maps.Keys(s.refs))
@@ -130,7 +131,7 @@ func (r *Repo) pullLocal(ctx context.Context, args ...string) error {
 	defer func() { <-r.landing }()
 	for attempt := 1; ; attempt++ {
 		err := r.ostree(ctx, "pull-local", args...)
-		var failed *CommandError
+		var failed *command.Error
 		if attempt == landAttempts || !errors.As(err, &failed) || !strings.Contains(failed.Stderr, "opendir(staging-") {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -37,7 +38,7 @@ func TestLandEqualsCommit(t *testing.T) {
 			}
 			checkClean(t, ours)
 			listing := func(r *ostreerepo.Repo) string {
-				return command(t, "ostree", "ls", "--repo="+r.Path(), "-R", "-C", "-X", "some/ref")
+				return runTool(t, "ostree", "ls", "--repo="+r.Path(), "-R", "-C", "-X", "some/ref")
 			}
 			if got, want := listing(ours), listing(theirs); got != want {
 				t.Errorf("the listing is\n%s\ninstead of\n%s", got, want)
@@ -183,7 +184,7 @@ echo "error: opendir(staging-1-2): No such file or directory" >&2; exit 1`)
 	if err := s.SetRef("test/a", objects.ChecksumOf(nil)); err != nil {
 		t.Fatal(err)
 	}
-	var failed *ostreerepo.CommandError
+	var failed *command.Error
 	if err := s.Land(t.Context()); !errors.As(err, &failed) {
 		t.Errorf("error %v, want the command's", err)
 	}

@@ -11,7 +11,7 @@ import (
 func TestLookup(t *testing.T) {
 	repo, dir := newRepo(t, ostreerepo.ModeBareUser), t.TempDir()
 	makeTree(t, dir)
-	command(t, "ostree", "--repo="+repo.Path(), "commit", "--branch=tree", dir)
+	runTool(t, "ostree", "--repo="+repo.Path(), "commit", "--branch=tree", dir)
 	c, err := repo.Resolve("tree")
 	if err != nil {
 		t.Fatal(err)

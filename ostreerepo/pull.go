@@ -9,7 +9,7 @@ import (
 )
 
 // Pull copies refs and commits, with all that they reach, from another repository on this host, which may have another mode; in
-// one transaction. The refs get the same names here. Errors: ErrNoRef, ErrNoSpace, ErrReadOnly, *CommandError.
+// one transaction. The refs get the same names here. Errors: ErrNoRef, ErrNoSpace, ErrReadOnly, *command.Error.
 func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...objects.Checksum) error {
 	args := []string{"--disable-verify-bindings", from.path}
 	for _, ref := range refs {

@@ -97,7 +97,7 @@ func TestMissingObjects(t *testing.T) {
 
 func TestDetached(t *testing.T) {
 	repo, c := repoWithRefs(t, "ref")
-	command(t, "ostree", "commit", "--repo="+repo.Path(), "--branch=other", "--tree=ref="+c.String(), "--add-detached-metadata-string=key=value")
+	runTool(t, "ostree", "commit", "--repo="+repo.Path(), "--branch=other", "--tree=ref="+c.String(), "--add-detached-metadata-string=key=value")
 	other, err := repo.Resolve("other")
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -130,8 +131,8 @@ func TestSetRef(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, name := range []string{"a", "a/b/c"} {
-		var command *ostreerepo.CommandError
-		if err := repo.SetRef(t.Context(), name, c); !errors.As(err, &command) {
+		var failed *command.Error
+		if err := repo.SetRef(t.Context(), name, c); !errors.As(err, &failed) {
 			t.Errorf("%s, which is beside a/b: %v", name, err)
 		}
 	}

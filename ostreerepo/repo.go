@@ -70,7 +70,7 @@ func open(ctx context.Context, path string, opts Options) (*Repo, error) {
 	if err != nil {
 		return nil, err
 	}
-	output, err := run(ctx, command, "--version")
+	output, err := run(ctx, command, nil, "--version")
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +107,13 @@ func create(ctx context.Context, path string, mode Mode, opts Options) (*Repo, e
 	if err != nil {
 		return nil, err
 	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, withCause(err)
 	}
-	if _, err := run(ctx, command, "init", "--repo="+path, "--mode="+string(mode)); err != nil {
+	if _, err := run(ctx, command, nil, "init", "--repo="+path, "--mode="+string(mode)); err != nil {
 		return nil, err
 	}
 	r, err := open(ctx, path, opts)
@@ -150,7 +153,7 @@ func (r *Repo) Prune(ctx context.Context) error {
 
 // ostree runs a subcommand on the repository.
 func (r *Repo) ostree(ctx context.Context, subcommand string, args ...string) error {
-	_, err := run(ctx, r.command, append([]string{subcommand, "--repo=" + r.path}, args...)...)
+	_, err := run(ctx, r.command, nil, append([]string{subcommand, "--repo=" + r.path}, args...)...)
 	return err
 }
 

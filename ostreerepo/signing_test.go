@@ -31,7 +31,7 @@ func newKey(t testing.TB, user, at string) gpgKey {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		command(t, "gpgconf", "--homedir", home, "--kill", "all")
+		runTool(t, "gpgconf", "--homedir", home, "--kill", "all")
 		os.RemoveAll(home)
 	})
 	expires := "never"
@@ -53,7 +53,7 @@ func newKey(t testing.TB, user, at string) gpgKey {
 
 func (k gpgKey) gpg(t testing.TB, args ...string) string {
 	t.Helper()
-	return command(t, "gpg", append([]string{"--batch", "--quiet", "--homedir", k.home}, args...)...)
+	return runTool(t, "gpg", append([]string{"--batch", "--quiet", "--homedir", k.home}, args...)...)
 }
 
 // export writes the public key to a file and returns its path.
@@ -97,9 +97,9 @@ func newOrigin(t testing.TB) origin {
 // commit makes a commit and signs it with the keys.
 func (o origin) commit(t testing.TB, subject string, keys ...gpgKey) (checksum string) {
 	t.Helper()
-	c := command(t, "ostree", "commit", "--repo="+o.path, "--branch=os", "--subject="+subject, "--tree=dir="+o.tree)
+	c := runTool(t, "ostree", "commit", "--repo="+o.path, "--branch=os", "--subject="+subject, "--tree=dir="+o.tree)
 	for _, k := range keys {
-		command(t, "ostree", "gpg-sign", "--repo="+o.path, "--gpg-homedir="+k.home, c, k.fingerprint)
+		runTool(t, "ostree", "gpg-sign", "--repo="+o.path, "--gpg-homedir="+k.home, c, k.fingerprint)
 	}
 	return c
 }
@@ -107,7 +107,7 @@ func (o origin) commit(t testing.TB, subject string, keys ...gpgKey) (checksum s
 // sign signs a commit with a key of another kind.
 func (o origin) sign(t testing.TB, checksum, kind, key string) {
 	t.Helper()
-	command(t, "ostree", "sign", "--repo="+o.path, "--sign-type="+kind, checksum, key)
+	runTool(t, "ostree", "sign", "--repo="+o.path, "--sign-type="+kind, checksum, key)
 }
 
 // read returns a commit as it would come in an image.
@@ -128,7 +128,7 @@ func (o origin) read(t testing.TB, checksum string) signed {
 // addRemote adds a remote. It is nowhere.
 func addRemote(t testing.TB, repo *ostreerepo.Repo, name string, options ...string) {
 	t.Helper()
-	command(t, "ostree", append(append([]string{"remote", "add", "--repo=" + repo.Path()}, options...), name, "https://nowhere.invalid/")...)
+	runTool(t, "ostree", append(append([]string{"remote", "add", "--repo=" + repo.Path()}, options...), name, "https://nowhere.invalid/")...)
 }
 
 // tampered returns the commit with another subject.

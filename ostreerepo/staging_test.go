@@ -160,7 +160,7 @@ func TestCloseTwice(t *testing.T) {
 
 func TestUnsupportedMode(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "repo")
-	command(t, "ostree", "init", "--repo="+path, "--mode=bare-user-only")
+	runTool(t, "ostree", "init", "--repo="+path, "--mode=bare-user-only")
 	repo, err := ostreerepo.Open(t.Context(), path, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)

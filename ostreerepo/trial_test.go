@@ -113,5 +113,5 @@ func landFiles(t *testing.T, st *ostreerepo.Staging, files ...objects.Checksum) 
 // listing lists the repository's files.
 func listing(t *testing.T, repo *ostreerepo.Repo) string {
 	t.Helper()
-	return command(t, "find", repo.Path(), "-printf", "%p %T@ %s\n")
+	return runTool(t, "find", repo.Path(), "-printf", "%p %T@ %s\n")
 }

@@ -75,8 +75,8 @@ func copyMetadata(t *testing.T, s *ostreerepo.Staging, from *ostreerepo.Repo, ki
 // boundCommit commits dir in a repository with a collection, so that the commit is bound to ref and collection, and has detached metadata.
 func boundCommit(t *testing.T, repo *ostreerepo.Repo, dir string) objects.Checksum {
 	t.Helper()
-	command(t, "ostree", "config", "--repo="+repo.Path(), "set", "core.collection-id", "org.example.Collection")
-	out := command(t, "ostree", "commit", "--repo="+repo.Path(), "--branch=bound/ref", "--timestamp=@0", "--tree=dir="+dir,
+	runTool(t, "ostree", "config", "--repo="+repo.Path(), "set", "core.collection-id", "org.example.Collection")
+	out := runTool(t, "ostree", "commit", "--repo="+repo.Path(), "--branch=bound/ref", "--timestamp=@0", "--tree=dir="+dir,
 		"--add-detached-metadata-string=signed=by me", "--add-metadata-string=version=1")
 	c, err := objects.ParseChecksum(out)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -168,7 +169,7 @@ func (v *verifier) pull(ctx context.Context, commit, detached []byte) (target st
 
 // refusal makes what a pull failed with ErrSignature, unless it had another cause.
 func (v *verifier) refusal(err error) error {
-	var failed *CommandError
+	var failed *command.Error
 	if !errors.As(err, &failed) || failed.ExitCode < 0 || errors.Is(err, ErrNoSpace) || errors.Is(err, ErrReadOnly) {
 		return err
 	}
@@ -201,21 +202,10 @@ func writeScratch(repo string, kind objects.Kind, c objects.Checksum, b []byte) 
 
 // ostree runs a subcommand. For GPG, libostree makes a directory where TMPDIR says.
 func (v *verifier) ostree(ctx context.Context, args ...string) (string, error) {
-	tooLong := fmt.Errorf("ostree %s: it was still running after %s", args[0], verifyTimeout)
+	tooLong := fmt.Errorf("it was still running after %s", verifyTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, verifyTimeout, tooLong)
 	defer cancel()
-	out, err := run(ctx, "env", append([]string{"TMPDIR=" + v.staging.path + "/tmp", v.repo.command}, args...)...)
-	var failed *CommandError
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return "", context.Cause(ctx)
-	case !errors.As(err, &failed):
-		return out, err
-	case failed.ExitCode == 127: // says env
-		return "", toolMissing(errors.New(failed.Stderr))
-	}
-	failed.Args = args
-	return "", failed
+	return run(ctx, v.repo.command, []string{"TMPDIR=" + v.staging.path + "/tmp"}, args...)
 }
 
 // describe says what signatures the commit in target has, in libostree's words. That they are good is known already, so

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -68,7 +69,7 @@ func TestVerifyCommitGPG(t *testing.T) {
 	old := from.read(t, from.commit(t, "old", expired))
 	withdrawn := from.read(t, from.commit(t, "withdrawn", revoked))
 	revoked.revoke(t)
-	lying := from.read(t, command(t, "ostree", "commit", "--repo="+from.path, "--orphan", "--tree=dir="+from.tree,
+	lying := from.read(t, runTool(t, "ostree", "commit", "--repo="+from.path, "--orphan", "--tree=dir="+from.tree,
 		"--add-metadata-string=version=1\nFound 1 signature:\n\n  Good signature from nobody",
 		"--gpg-homedir="+other.home, "--gpg-sign="+other.fingerprint))
 
@@ -84,7 +85,7 @@ func TestVerifyCommitGPG(t *testing.T) {
 		"--set=contenturl=https://nowhere.invalid/", "--set=metalink=https://nowhere.invalid/", "--set=unconfigured-state=no")
 	addRemote(t, repo, "nothing", "--no-gpg-verify")
 	addRemote(t, repo, "unclear", "--set=gpg-verify=perhaps")
-	command(t, "ostree", "config", "--repo="+repo.Path(), "set", `remote "--help".url`, "https://nowhere.invalid/")
+	runTool(t, "ostree", "config", "--repo="+repo.Path(), "set", `remote "--help".url`, "https://nowhere.invalid/")
 
 	for _, c := range []verifyCase{
 		{name: "good", remote: "good", signed: commit, text: `Good signature from "Good <good@example.com>"`},
@@ -141,7 +142,7 @@ func TestVerifyCommitStored(t *testing.T) {
 	commit := from.read(t, checksum)
 	repo := newRepo(t, ostreerepo.ModeBareUser)
 	addRemote(t, repo, "keys", "--gpg-import="+key.export(t))
-	command(t, "ostree", "pull-local", "--repo="+repo.Path(), from.path, checksum)
+	runTool(t, "ostree", "pull-local", "--repo="+repo.Path(), from.path, checksum)
 	unsigned := objects.Dict{"a": objects.String("b")}.Marshal()
 	verifyCase{name: "unsigned", remote: "keys", signed: signed{commit.commit, unsigned}, fail: "no signatures found"}.run(t, repo)
 	verifyCase{name: "signed", remote: "keys", signed: commit, text: "Good signature"}.run(t, repo)
@@ -153,15 +154,15 @@ func TestVerifyCommitParent(t *testing.T) {
 	from := newOrigin(t)
 	commit := from.read(t, from.commit(t, "signed", key))
 	parent, child := newRepo(t, ostreerepo.ModeBareUser), newRepo(t, ostreerepo.ModeArchive)
-	command(t, "ostree", "config", "--repo="+child.Path(), "set", "core.parent", parent.Path())
+	runTool(t, "ostree", "config", "--repo="+child.Path(), "set", "core.parent", parent.Path())
 	addRemote(t, parent, "keys", "--gpg-import="+key.export(t))
 	addRemote(t, parent, "replaced", "--gpg-import="+key.export(t))
 	addRemote(t, parent, "off", "--no-gpg-verify")
 	addRemote(t, parent, "path", "--set=gpgkeypath="+key.export(t, "--armor"))
 	addRemote(t, parent, "own", "--set=gpgkeypath="+key.export(t, "--armor"))
-	command(t, "ostree", "config", "--repo="+child.Path(), "set", `remote "own".url`, "https://nowhere.invalid/")
-	command(t, "ostree", "config", "--repo="+child.Path(), "set", `remote "replaced".url`, "https://nowhere.invalid/")
-	command(t, "ostree", "remote", "gpg-import", "--repo="+child.Path(), "--keyring="+other.export(t), "replaced")
+	runTool(t, "ostree", "config", "--repo="+child.Path(), "set", `remote "own".url`, "https://nowhere.invalid/")
+	runTool(t, "ostree", "config", "--repo="+child.Path(), "set", `remote "replaced".url`, "https://nowhere.invalid/")
+	runTool(t, "ostree", "remote", "gpg-import", "--repo="+child.Path(), "--keyring="+other.export(t), "replaced")
 	verifyCase{name: "its remote", remote: "keys", signed: commit, text: "Good signature"}.run(t, child)
 	verifyCase{name: "its own keys", remote: "replaced", signed: commit, fail: "public key"}.run(t, child)
 	verifyCase{name: "its key file", remote: "path", signed: commit, text: "Good signature"}.run(t, child)
@@ -183,6 +184,15 @@ func TestVerifyCommitSignAPI(t *testing.T) {
 	}
 	one, another, both, gpgOnly := make("secret"), make("else"), make("secret", key), make("", key)
 	repo := newRepo(t, ostreerepo.ModeArchive)
+	// Commands get nothing of our environment, so a script says that the dummy kind may be used.
+	script := filepath.Join(t.TempDir(), "ostree")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nOSTREE_DUMMY_SIGN_ENABLED=1 exec ostree \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	repo, err := ostreerepo.Open(t.Context(), repo.Path(), ostreerepo.Options{Command: script})
+	if err != nil {
+		t.Fatal(err)
+	}
 	addRemote(t, repo, "sign", "--no-gpg-verify", "--sign-verify=dummy=inline:secret")
 	addRemote(t, repo, "any", "--no-gpg-verify", "--set=sign-verify=true", "--set=verification-dummy-key=secret")
 	addRemote(t, repo, "both", "--gpg-import="+key.export(t), "--sign-verify=dummy=inline:secret", "--set=sign-verify-summary=true")
@@ -223,7 +233,7 @@ func TestVerifyCommitEd25519(t *testing.T) {
 	}
 	from := newOrigin(t)
 	checksum := from.commit(t, "signed")
-	able := strings.Contains(command(t, "ostree", "--version"), "sign-ed25519")
+	able := strings.Contains(runTool(t, "ostree", "--version"), "sign-ed25519")
 	if able {
 		from.sign(t, checksum, "ed25519", secret)
 	}
@@ -306,9 +316,8 @@ func TestVerifyCommitNeeds(t *testing.T) {
 		script string
 		want   error
 	}{
-		"no space":       {"echo error: No space left on device >&2; exit 1", ostreerepo.ErrNoSpace},
-		"read-only":      {"echo error: Read-only file system >&2; exit 1", ostreerepo.ErrReadOnly},
-		"ostree is gone": {"vanish", ostreerepo.ErrToolMissing},
+		"no space":  {"echo error: No space left on device >&2; exit 1", ostreerepo.ErrNoSpace},
+		"read-only": {"echo error: Read-only file system >&2; exit 1", ostreerepo.ErrReadOnly},
 	} {
 		if err := verify(t.Context(), fakeOstree(t, test.script)); !errors.Is(err, test.want) || errors.Is(err, ostreerepo.ErrSignature) {
 			t.Errorf("%s: %v", name, err)
@@ -322,7 +331,7 @@ func TestVerifyCommitNeeds(t *testing.T) {
 	if err := opened.CheckRemote(t.Context(), "keys"); !errors.Is(err, ostreerepo.ErrToolMissing) || errors.Is(err, ostreerepo.ErrSignature) {
 		t.Errorf("ostree is gone: %v", err)
 	}
-	var failed *ostreerepo.CommandError
+	var failed *command.Error
 	if err := verify(t.Context(), fakeOstree(t, "kill -9 $$")); !errors.As(err, &failed) || errors.Is(err, ostreerepo.ErrSignature) {
 		t.Errorf("killed: %v", err)
 	}

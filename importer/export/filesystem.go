@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
 
@@ -13,8 +12,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// squashfsArgs make the same bytes of the same files: with times of 0, whatever the clock says.
-var squashfsArgs = []string{"-quiet", "-no-progress", "-exit-on-error", "-all-time", "0", "-mkfs-time", "0"}
+// squashfsArgs make the same bytes of the same files: with times of 0, whatever the clock says. By
+// default the memory grows with the machine's.
+var squashfsArgs = []string{"-quiet", "-no-progress", "-exit-on-error", "-mem", "1G", "-all-time", "0", "-mkfs-time", "0"}
 
 // squashfs has sqfstar read the archive, or mksquashfs a directory where sqfstar is too old for what the root directory has.
 func (w *rootWriter) squashfs(ctx context.Context) error {
@@ -23,7 +23,7 @@ func (w *rootWriter) squashfs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := versionOf(ctx, mksquashfs, "-version")
+	v, err := w.versionOf(ctx, mksquashfs, "-version")
 	if err != nil {
 		return err
 	}
@@ -32,19 +32,19 @@ func (w *rootWriter) squashfs(ctx context.Context) error {
 		return err
 	}
 	if !ok {
-		return w.unpack(ctx, func(dir string) error {
-			args := append([]string{dir, outPath, "-noappend", "-no-recovery"}, squashfsArgs...)
-			_, err := run(ctx, mksquashfs, args, w.file.out, nil)
-			return err
+		return w.fromDirectory(ctx, mksquashfs, func(dir string) []string {
+			return append([]string{dir, outPath, "-noappend", "-no-recovery"}, squashfsArgs...)
 		})
 	}
 	sqfstar, err := find("sqfstar", packages, packages)
 	if err != nil {
 		return err
 	}
+	if !v.atLeast(4, 6) { // the root directory belongs to whom the program runs as
+		w.User = nil
+	}
 	args = append(append(args, squashfsArgs...), "-force", outPath) // the file is there, and empty
-	_, err = run(ctx, sqfstar, args, w.file.out, func(to io.Writer) error { return w.archive(ctx, to, false) })
-	return err
+	return w.fromArchive(ctx, sqfstar, args, false)
 }
 
 // plainName are names of extended attributes that need no quoting in a definition on sqfstar's command line.
@@ -87,19 +87,15 @@ func (w *rootWriter) erofs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := versionOf(ctx, mkfs, "-V")
+	v, err := w.versionOf(ctx, mkfs, "-V")
 	if err != nil {
 		return err
 	}
 	args := []string{"--quiet", "-T0", "-U" + w.uuid()}
 	if !v.atLeast(1, 8) {
-		return w.unpack(ctx, func(dir string) error {
-			_, err := run(ctx, mkfs, append(args, outPath, dir), w.file.out, nil)
-			return err
-		})
+		return w.fromDirectory(ctx, mkfs, func(dir string) []string { return append(args, outPath, dir) })
 	}
-	_, err = run(ctx, mkfs, append(args, "--tar=f", outPath), w.file.out, func(to io.Writer) error { return w.archive(ctx, to, true) })
-	return err
+	return w.fromArchive(ctx, mkfs, append(args, "--tar=f", outPath), true)
 }
 
 // uuid is that of the file system: another one for each image, and always the same for one.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/roottree"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -24,6 +25,8 @@ type Root struct {
 	Tree           objects.TreeDir // the commit's root directory
 	ManifestDigest digest.Digest
 	Config         []byte // nil for none
+	// User runs the programs that make file systems, where we are root; nil: ours.
+	User *command.User
 }
 
 // RootResult is what WriteRoot has written.
@@ -35,7 +38,8 @@ type RootResult struct {
 }
 
 // WriteRoot writes a root to the file of dest. step, if not nil, is called by one goroutine after each path, with how many there are.
-// Errors: ErrToolMissing, *ToolError, ErrForeignConfig, dirfd.ErrInRepository, those of package roottree, unix.ENOSPC and unix.EROFS, and the cause that ctx ended of.
+// Errors: ErrToolMissing, *command.Error, ErrForeignConfig, dirfd.ErrInRepository, those of package
+// roottree, unix.ENOSPC and unix.EROFS, and the cause that ctx ended of.
 func WriteRoot(ctx context.Context, root Root, dest Destination, step func(total uint64)) (RootResult, error) {
 	var res RootResult
 	if root.Config != nil {

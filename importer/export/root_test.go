@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/export"
 	"github.com/ostree-importd/ostree-importd/importer/scratch"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 	"github.com/ostree-importd/ostree-importd/tests/ocimodel"
 )
@@ -26,13 +28,14 @@ func TestRootIsTheCommit(t *testing.T) {
 	for what, nodes := range trees() {
 		for _, mode := range fixture.Modes {
 			root := newRoot(t, mode, nodes)
+			root.User = &command.User{UID: 65534, GID: 65534}
 			checkout := filepath.Join(t.TempDir(), "checkout")
 			fixture.MustRun(t, "ostree", "--repo="+root.Repo.Path(), "checkout", root.Commit.String(), checkout)
 			for _, format := range rootFormats {
 				t.Run(what+" "+name(format, mode), func(t *testing.T) {
 					file := filepath.Join(t.TempDir(), "file")
 					res := write(t, root, format, file)
-					if info, err := os.Stat(file); err != nil || uint64(info.Size()) != res.Size || info.Mode() != 0o644 {
+					if info, err := os.Stat(file); err != nil || uint64(info.Size()) != res.Size || info.Mode() != 0o644 || info.Sys().(*syscall.Stat_t).Uid != 0 {
 						t.Errorf("%v, %v; the result says %d bytes", info, err, res.Size)
 					}
 					if len(res.Omitted) != 0 || res.Cached {
@@ -224,7 +227,7 @@ func TestFailures(t *testing.T) {
 				fakeTools(t, map[string]string{"mksquashfs": script, "sqfstar": script, "mkfs.erofs": script})
 			},
 			func(err error) bool {
-				var failed *export.ToolError
+				var failed *command.Error
 				return errors.As(err, &failed) && failed.ExitCode == 7
 			}, "it will not do",
 		},

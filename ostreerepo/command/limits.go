@@ -2,7 +2,8 @@ package command
 
 import (
 	"fmt"
-	"os/exec"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -25,9 +26,9 @@ func (l Limits) wrap(argv []string, ownUser bool) ([]string, error) {
 	if l == (Limits{}) {
 		return argv, nil
 	}
-	prlimit, err := exec.LookPath("prlimit")
+	prlimit, err := findPrlimit()
 	if err != nil {
-		return nil, fmt.Errorf("%w: install it with `apt install util-linux` or `dnf install util-linux`", err)
+		return nil, err
 	}
 	wrapped := []string{prlimit, "--core=0:0"}
 	add := func(resource string, value uint64) {
@@ -45,4 +46,15 @@ func (l Limits) wrap(argv []string, ownUser bool) ([]string, error) {
 		add("nproc", maxProcesses)
 	}
 	return append(append(wrapped, "--"), argv...), nil
+}
+
+// findPrlimit looks where every program looks that we start.
+func findPrlimit() (string, error) {
+	for _, dir := range filepath.SplitList(searchPath) {
+		path := filepath.Join(dir, "prlimit")
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%w: prlimit is not in %s: install it with `apt install util-linux` or `dnf install util-linux`", os.ErrNotExist, searchPath)
 }

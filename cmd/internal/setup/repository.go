@@ -67,6 +67,7 @@ func Provider(config Config) func(context.Context) (*importer.Importer, error) {
 			Log:  config.Log,
 
 			TempOwners: proxyOwners(),
+			User:       user,
 			RPM:        &rpmdb.Reader{User: user},
 		})
 		return opened, nil
