@@ -22,7 +22,8 @@ const (
 	maxMessage = 4 << 10
 	// maxStatusText bounds the line for people, in bytes.
 	maxStatusText = 1 << 10
-	// maxResults bounds what a job keeps of its results, in bytes of JSON. The results of those who wait for them are not kept.
+	// maxResults bounds what a job keeps of its results, in bytes of JSON. The results of those who
+	// wait for them are not kept.
 	maxResults = 4 << 20
 	// maxRecord bounds one file of the state directory, in bytes.
 	maxRecord = 24 << 20

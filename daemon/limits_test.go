@@ -40,7 +40,8 @@ func TestRecordsThatAreTooLarge(t *testing.T) {
 	}
 }
 
-// TestLargeResultsAreNotKept: a job tells how it went, but neither memory nor the state directory hold what it found.
+// TestLargeResultsAreNotKept: a job tells how it went, but neither memory nor the state directory
+// hold what it found.
 func TestLargeResultsAreNotKept(t *testing.T) {
 	f := newFixture(t)
 	large := json.RawMessage(`"` + strings.Repeat("x", maxResults) + `"`)

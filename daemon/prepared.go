@@ -75,7 +75,8 @@ func (m *Manager) keepPlan(id uint64, stored importer.Plan) {
 	m.addPlan(p, m.cfg.PreparedTTL)
 }
 
-// addPlan keeps a plan for a time, and no more than PreparedMax of them and maxPlans bytes of documents: the oldest ones go.
+// addPlan keeps a plan for a time, and no more than PreparedMax of them and maxPlans bytes of
+// documents: the oldest ones go.
 func (m *Manager) addPlan(stored Prepared, remaining time.Duration) {
 	p := &plan{Prepared: stored}
 	p.expiry = time.AfterFunc(remaining, func() {

@@ -66,7 +66,8 @@ func (m *Manager) restoreJob(id uint64, record jobRecord) error {
 	return nil
 }
 
-// checkTexts refuses a status with texts or results that are longer than any that a job has: they would be in answers to everybody.
+// checkTexts refuses a status with texts or results that are longer than any that a job has: they
+// would be in answers to everybody.
 func checkTexts(s JobStatus) error {
 	for _, text := range []struct {
 		name          string
@@ -79,7 +80,8 @@ func checkTexts(s JobStatus) error {
 		{"results", len(s.Results), maxResults},
 	} {
 		if text.length > text.limit {
-			return fmt.Errorf("%w: its %s has %d bytes, of %d that it may have", errTooLarge, text.name, text.length, text.limit)
+			return fmt.Errorf("%w: its %s has %d bytes; at most %d are taken",
+				errTooLarge, text.name, text.length, text.limit)
 		}
 	}
 	return nil

@@ -146,12 +146,14 @@ func (m *Manager) finish(j *job, out outcome, err error) {
 	close(j.done)
 }
 
-// keptResults gives the results of a job, unless they are too large to be kept for those who ask later.
+// keptResults gives the results of a job, unless they are too large to be kept for those who ask
+// later.
 func (m *Manager) keptResults(j *job, results json.RawMessage) json.RawMessage {
 	if j.transient || len(results) <= maxResults {
 		return results
 	}
-	m.jobLog(j).Warnf("the results of the job have %d bytes and are not kept; at most %d are", len(results), maxResults)
+	m.jobLog(j).Warnf("the results of the job have %d bytes and are not kept; at most %d are",
+		len(results), maxResults)
 	return nil
 }
 
@@ -169,7 +171,8 @@ func (j *job) end(text string, err error) {
 		s.Result, s.ErrorKind = ResultFailed, j.stopped
 		s.ErrorMessage = interrupted("the daemon stopped before the job was done").Error()
 	default:
-		s.Result, s.ErrorKind, s.ErrorMessage = ResultFailed, importer.KindOf(err), shorten(err.Error(), maxMessage)
+		s.Result, s.ErrorKind = ResultFailed, importer.KindOf(err)
+		s.ErrorMessage = shorten(err.Error(), maxMessage)
 	}
 	s.StatusText = statusText(*s)
 }

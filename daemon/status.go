@@ -98,8 +98,8 @@ type JobStatus struct {
 	Import *importer.Result `json:"import,omitempty"`
 	// PreparedID names the stored plan of a prepare with ResultDone; 0 otherwise.
 	PreparedID uint64 `json:"prepared_id,omitempty"`
-	// Results is the JSON of what any other operation with ResultDone found; see the function Results. It is nil where that
-	// was too large to be kept. Readers must not change it.
+	// Results is the JSON of what any other operation with ResultDone found; see the function
+	// Results. It is nil where that was too large to be kept. Readers must not change it.
 	Results json.RawMessage `json:"results,omitempty"`
 }
 

@@ -24,8 +24,8 @@ const (
 	partSuffix   = ".part"
 )
 
-// errTooLarge means that a record is larger than any that is written. It is dropped rather than moved aside: the directory is
-// usually in memory.
+// errTooLarge means that a record is larger than any that is written. It is dropped rather than
+// moved aside: the directory is usually in memory.
 var errTooLarge = errors.New("the record is too large")
 
 // store is the state directory. Files appear whole or not at all. They are not synced to a disk: they need to survive
@@ -71,8 +71,8 @@ func (s store) saveCounter(next uint64) error {
 	return s.write(counterFile, []byte(strconv.FormatUint(next, 10)+"\n"))
 }
 
-// saveJob reports a failure in the log alone: the job goes on, and is only unknown to the next instance. So are results that are
-// too large for a record.
+// saveJob reports a failure in the log alone: the job goes on, and is only unknown to the next
+// instance. So are results that are too large for a record.
 func (s store) saveJob(record jobRecord) {
 	err := s.saveRecord(jobsDir, record.Status.ID, record, maxJobRecord)
 	if errors.Is(err, errTooLarge) {
@@ -100,7 +100,7 @@ func (s store) saveRecord(dir string, id uint64, record any, limit int) error {
 		return err
 	}
 	if len(text) > limit {
-		return fmt.Errorf("%w: %d bytes, of %d that it may have", errTooLarge, len(text), limit)
+		return fmt.Errorf("%w: %d bytes; at most %d are written", errTooLarge, len(text), limit)
 	}
 	return s.write(recordName(dir, id), text)
 }
@@ -121,7 +121,7 @@ func (s store) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() > maxRecord {
-		return nil, fmt.Errorf("%w: %d bytes, of %d that it may have", errTooLarge, info.Size(), maxRecord)
+		return nil, fmt.Errorf("%w: %d bytes; at most %d are read", errTooLarge, info.Size(), maxRecord)
 	}
 	return os.ReadFile(path)
 }
@@ -157,7 +157,8 @@ func load[T any](s store, dir string, use func(id uint64, record T) error) error
 		case recordSuffix:
 			switch err := loadOne(s, name, use); {
 			case errors.Is(err, errTooLarge):
-				s.log.WithError(err).WithField("file", filepath.Join(s.dir, name)).Warn("cannot use a record; removed it")
+				s.log.WithError(err).WithField("file", filepath.Join(s.dir, name)).
+					Warn("cannot use a record; removed it")
 				s.remove(name)
 			case err != nil:
 				s.setAside(name, err)

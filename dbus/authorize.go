@@ -122,8 +122,8 @@ func (s *Server) authorize(c *call, p permission, options []string) (daemon.Call
 	return caller, s.askPolkit(c, p)
 }
 
-// askPolkit asks polkit for a permission of the caller. The question holds no text that the caller can make longer than
-// maxText, and no more than maxEntries of them.
+// askPolkit asks polkit for a permission of the caller. The question holds no text that the caller
+// can make longer than maxText, and no more than maxEntries of them.
 func (s *Server) askPolkit(c *call, p permission) error {
 	return c.outside(func() error {
 		return checkPolkit(c.ctx, s.conn, c.key.sender, p.action, p.details, c.interactive)

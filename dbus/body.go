@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// bodyChecker goes over the body of a call before godbus decodes it: a value costs godbus many times its length, and what godbus
-// does not understand ends the connection.
+// bodyChecker goes over the body of a call before godbus decodes it: a value costs godbus many
+// times its length, and what godbus does not understand ends the connection.
 type bodyChecker struct {
 	order byteOrder
 	body  []byte
@@ -14,7 +14,8 @@ type bodyChecker struct {
 	count int // of values
 }
 
-// checkBody refuses the body of a call that holds more than the limits allow. The error is a *godbus.Error.
+// checkBody refuses the body of a call that holds more than the limits allow. The error is a
+// *godbus.Error.
 func checkBody(order byteOrder, signature string, body []byte) error {
 	c := &bodyChecker{order: order, body: body}
 	for signature != "" {
@@ -30,8 +31,11 @@ func checkBody(order byteOrder, signature string, body []byte) error {
 	return nil
 }
 
-// fixedTypes are the types of fixed size. The size is also the boundary that a value of the type begins at.
-var fixedTypes = map[byte]int{'y': 1, 'b': 4, 'n': 2, 'q': 2, 'i': 4, 'u': 4, 'x': 8, 't': 8, 'd': 8, 'h': 4}
+// fixedTypes are the types of fixed size. The size is also the boundary that a value of the type
+// begins at.
+var fixedTypes = map[byte]int{
+	'y': 1, 'b': 4, 'n': 2, 'q': 2, 'i': 4, 'u': 4, 'x': 8, 't': 8, 'd': 8, 'h': 4,
+}
 
 // alignment is the boundary that a value of the type begins at.
 func alignment(typ byte) int {
@@ -50,7 +54,7 @@ func alignment(typ byte) int {
 // value goes over one value of a single complete type that lies in depth containers.
 func (c *bodyChecker) value(typ string, depth int) error {
 	if c.count++; c.count > maxValues {
-		return standardError(errLimitsExceeded, "the call holds more than %d values", maxValues)
+		return tooMuch("the call holds more than %d values", maxValues)
 	}
 	if err := c.align(alignment(typ[0])); err != nil {
 		return err
@@ -100,7 +104,7 @@ func (c *bodyChecker) text(lengthSize int) (string, error) {
 		length = int64(c.order.Uint32(raw))
 	}
 	if length > maxText {
-		return "", standardError(errLimitsExceeded, "a text in the call has %d bytes; at most %d are taken", length, maxText)
+		return "", tooMuch("a text in the call has %d bytes; at most %d are taken", length, maxText)
 	}
 	raw, err = c.take(int(length) + 1)
 	if err != nil {
@@ -139,7 +143,7 @@ func (c *bodyChecker) array(element string, depth int) error {
 	end := c.pos + int(length)
 	for entries := 0; c.pos < end; entries++ {
 		if entries == maxEntries {
-			return standardError(errLimitsExceeded, "a list or map in the call has more than %d entries", maxEntries)
+			return tooMuch("a list or map in the call has more than %d entries", maxEntries)
 		}
 		if err := c.value(element, depth); err != nil {
 			return err
@@ -181,7 +185,8 @@ func (c *bodyChecker) take(n int) ([]byte, error) {
 	return raw, nil
 }
 
-// firstType splits a signature after its first single complete type, which lies in depth containers.
+// firstType splits a signature after its first single complete type, which lies in depth
+// containers.
 func firstType(signature string, depth int) (typ, rest string, err error) {
 	if signature == "" {
 		return "", "", malformed("a signature ends too early")
@@ -194,7 +199,8 @@ func firstType(signature string, depth int) (typ, rest string, err error) {
 		}
 	case 'v':
 	default:
-		if _, fixed := fixedTypes[signature[0]]; !fixed && !strings.ContainsRune("sog", rune(signature[0])) {
+		_, fixed := fixedTypes[signature[0]]
+		if !fixed && !strings.ContainsRune("sog", rune(signature[0])) {
 			return "", "", malformed("the type %q is unknown", signature[:1])
 		}
 	}
@@ -233,7 +239,8 @@ func arrayLength(signature string, depth int) (int, error) {
 	return 1 + length, err
 }
 
-// groupLength is the length of a group of types, its brackets included, that ends with the byte end.
+// groupLength is the length of a group of types, its brackets included, that ends with the byte
+// end.
 func groupLength(signature string, end byte, depth int) (int, error) {
 	length := 1
 	for length < len(signature) && signature[length] != end {
@@ -250,7 +257,7 @@ func groupLength(signature string, end byte, depth int) (int, error) {
 }
 
 func tooDeep() error {
-	return standardError(errLimitsExceeded, "values in the call lie in each other more than %d deep", maxNesting)
+	return tooMuch("values in the call lie in each other more than %d deep", maxNesting)
 }
 
 func malformed(format string, args ...any) error {

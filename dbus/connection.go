@@ -36,12 +36,14 @@ func busAddress(name string) string {
 
 // connect opens a connection that is ready for calls. It cannot pass file descriptors: see the package's invariants.
 func connect(ctx context.Context, name string, options ...godbus.ConnOption) (*godbus.Conn, error) {
-	return connectThrough(ctx, name, func(socket net.Conn) io.ReadWriteCloser { return socket }, options...)
+	direct := func(socket net.Conn) io.ReadWriteCloser { return socket }
+	return connectThrough(ctx, name, direct, options...)
 }
 
 // connectThrough is connect with something between the socket and godbus.
 func connectThrough(
-	ctx context.Context, name string, through func(net.Conn) io.ReadWriteCloser, options ...godbus.ConnOption,
+	ctx context.Context, name string,
+	through func(net.Conn) io.ReadWriteCloser, options ...godbus.ConnOption,
 ) (*godbus.Conn, error) {
 	address := busAddress(name)
 	dialed, err := dialSocket(ctx, address)

@@ -3,8 +3,10 @@
 //
 // One call:
 //
-//	reader goroutine   callTracker counts the call, in the bus's order
-//	own goroutine      Server.handle → resolve the path → look up interface, method, signature → handler → reply
+//	reader goroutine   gate looks at the message: refuse it, or let godbus decode it
+//	                   callTracker counts the call, in the bus's order; turns counts it for its user
+//	own goroutine      turns: wait until it is the user's turn
+//	                   Server.handle → resolve the path → look up interface, method, signature → handler → reply
 //	after the write    callTracker retires the reply's serial: hooks run (a job starts), the call is no longer counted
 //
 // Invariants:
@@ -20,5 +22,8 @@
 //   - The server is idle when no call is counted and no job is queued or running. It gives the name back first and drains
 //     then, so that no call is lost; whatever slips in is done.
 //   - Conditions that D-Bus has a standard error for use it; all others are org.ostree.import1.Error. and the importer.Kind.
+//   - Whatever a message holds, reading it costs no more than its length, and nobody's messages keep root's calls waiting: see
+//     gate, turns and refusals. What is larger than a call can be is never decoded.
+//   - No message leaves that is larger than a bus takes: the bus would end the connection.
 //   - A handler that panics costs its caller an error, not the daemon its life.
 package dbus

@@ -42,6 +42,11 @@ func standardError(name, format string, args ...any) error {
 	return godbus.NewError(name, []any{fmt.Sprintf(format, args...)})
 }
 
+// tooMuch is the error of what is larger, or more, than is taken.
+func tooMuch(format string, args ...any) error {
+	return standardError(errLimitsExceeded, format, args...)
+}
+
 // errorName is the D-Bus name of a kind of failure; "" for no failure.
 func errorName(kind importer.Kind) string {
 	switch kind {
@@ -120,7 +125,7 @@ func kindOfReply(name string) (kind importer.Kind, hint string) {
 	case errInvalidArgs:
 		return importer.KindInvalidOption, ""
 	case errLimitsExceeded:
-		return importer.KindLimitsExceeded, "ask for less at a time, or wait for answers before asking again"
+		return importer.KindLimitsExceeded, "ask for less, or wait for answers before asking again"
 	case errUnknownObject:
 		return kindUnknownObject, ""
 	case errServiceUnknown, errNameHasNoOwner:

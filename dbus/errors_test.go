@@ -45,6 +45,7 @@ func TestErrorsOfTheBus(t *testing.T) {
 		"masked unit":          {godbus.Error{Name: "org.freedesktop.systemd1.UnitMasked"}, importer.KindNotAvailable},
 		"died in the call":     {godbus.Error{Name: errNoReply}, importer.KindInterrupted},
 		"wrong arguments":      {godbus.Error{Name: errInvalidArgs}, importer.KindInvalidOption},
+		"too much":             {godbus.Error{Name: errLimitsExceeded}, importer.KindLimitsExceeded},
 		"anything else":        {godbus.Error{Name: "com.example.Error", Body: []any{3}}, importer.KindFailed},
 		"connection closed":    {godbus.ErrClosed, importer.KindNotAvailable},
 		"no answer":            {context.DeadlineExceeded, importer.KindTimeout},

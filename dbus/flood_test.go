@@ -10,13 +10,14 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 )
 
-// flood has two users send calls on several connections each, without waiting for answers, until stop is called.
-func (s *suite) flood(t testing.TB, flags godbus.Flags) (stop func()) {
+// flood has two users send calls on a number of connections each, without waiting for answers,
+// until stop is called.
+func (s *suite) flood(t testing.TB, connections int, flags godbus.Flags) (stop func()) {
 	var senders, readers sync.WaitGroup
 	stopped := make(chan struct{})
 	var conns []*rawConn
 	for _, uid := range []int{nobody, somebody} {
-		for range 4 {
+		for range connections {
 			c := s.connectRawAs(t, uid)
 			conns = append(conns, c)
 			readers.Go(func() { _, _ = io.Copy(io.Discard, c.in) })
@@ -52,14 +53,22 @@ func (s *suite) flood(t testing.TB, flags godbus.Flags) (stop func()) {
 
 // BenchmarkCallDuringFlood: how long root's calls take while two users flood the daemon.
 func BenchmarkCallDuringFlood(b *testing.B) {
-	for name, flags := range map[string]godbus.Flags{"answers wanted": 0, "no answers wanted": godbus.FlagNoReplyExpected} {
+	for name, flood := range map[string]struct {
+		connections int
+		flags       godbus.Flags
+	}{
+		"one connection each":             {1, 0},
+		"one connection each, no answers": {1, godbus.FlagNoReplyExpected},
+		"four each":                       {4, 0},
+		"four each, no answers":           {4, godbus.FlagNoReplyExpected},
+	} {
 		b.Run(name, func(b *testing.B) {
 			s := newSuite(b, suiteOptions{noHammer: true})
 			conn := s.connect(b)
 			if err := s.manage(conn, "ListJobs").Err; err != nil {
 				b.Fatal(err)
 			}
-			stop := s.flood(b, flags)
+			stop := s.flood(b, flood.connections, flood.flags)
 			defer stop()
 			var took []time.Duration
 			for b.Loop() {
@@ -77,18 +86,20 @@ func BenchmarkCallDuringFlood(b *testing.B) {
 	}
 }
 
-// TestFloodKeepsNobodyWaiting: a flood is refused at once, so that root's calls do not wait behind it, and nothing is left of it.
+// TestFloodKeepsNobodyWaiting: a flood is refused at once, so that root's calls do not wait behind
+// it, and nothing is left of it.
 func TestFloodKeepsNobodyWaiting(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	conn := s.connect(t)
-	stop := s.flood(t, 0)
+	stop := s.flood(t, 4, 0)
 	for range 20 {
 		if err := s.manage(conn, "ListJobs").Err; err != nil {
 			t.Fatal(err)
 		}
 	}
 	stop()
-	// Calls that were under way end without their callers. Who waits for that takes the server's own notice of it away.
+	// Calls that were under way end without their callers. Who waits for that takes the server's
+	// own notice of it away.
 	for pending, _ := s.server.calls.state(); pending > 0; pending, _ = s.server.calls.state() {
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// gate stands between the bus and godbus, which decodes whatever comes. It looks at each message's header, reads no body that
-// is larger than a call can be, and passes on only what godbus can decode at a cost that is in proportion. A call that it refuses
-// is answered with the reason.
+// gate stands between the bus and godbus, which decodes whatever comes. It looks at each message's
+// header, reads no body that is larger than a call can be, and passes on only what godbus can
+// decode at a cost that is in proportion. A call that it refuses is answered with the reason.
 //
 // Read is for one goroutine, Write for any number of them.
 type gate struct {
@@ -25,7 +25,8 @@ type gate struct {
 	log    logrus.FieldLogger
 	// serial gives the serial of an answer.
 	serial func() uint32
-	// admit says why a call of that size must not be passed on now, or nil. The error is a *godbus.Error.
+	// admit says why a call of that size must not be passed on now, or nil. The error is a
+	// *godbus.Error.
 	admit func(sender string, size int64) error
 	// refused is called for each call that was not passed on.
 	refused func()
@@ -40,12 +41,18 @@ var beginLine = []byte("BEGIN\r\n")
 
 func newGate(socket net.Conn, calls *callTracker, turns *turns, log logrus.FieldLogger) *gate {
 	return &gate{
-		socket: socket, in: bufio.NewReaderSize(turning{socket, turns}, 64<<10), out: newRefusals(socket), log: log,
-		serial: calls.GetSerial, admit: turns.admit, refused: calls.touch,
+		socket:  socket,
+		in:      bufio.NewReaderSize(turning{socket, turns}, 64<<10),
+		out:     newRefusals(socket),
+		log:     log,
+		serial:  calls.GetSerial,
+		admit:   turns.admit,
+		refused: calls.touch,
 	}
 }
 
-// turning is the socket as the gate's buffer reads it: calls get their turn while there is nothing to read.
+// turning is the socket as the gate's buffer reads it: calls get their turn while there is nothing
+// to read.
 type turning struct {
 	socket net.Conn
 	turns  *turns
@@ -64,7 +71,8 @@ func (g *gate) Close() error {
 	return g.socket.Close()
 }
 
-// Read implements io.Reader for godbus: it gives the handshake, and then only whole messages that may pass.
+// Read implements io.Reader for godbus: it gives the handshake, and then only whole messages that
+// may pass.
 func (g *gate) Read(p []byte) (int, error) {
 	if !g.begun {
 		return g.in.Read(p)
@@ -117,18 +125,19 @@ func (g *gate) examine(h *header) error {
 	case h.typ == godbus.TypeSignal && h.texts[godbus.FieldSender] != busInterface:
 		return errors.New("the server listens to the bus only")
 	case h.size > maxCall:
-		return standardError(errLimitsExceeded, "the message has %d bytes; at most %d are taken", h.size, maxCall)
+		return tooMuch("the message has %d bytes; at most %d are taken", h.size, maxCall)
 	case h.unusable:
-		return standardError(errLimitsExceeded, "the header of the message is longer than %d bytes, or malformed", maxHeader)
+		return tooMuch("the header of the message is longer than %d bytes, or malformed", maxHeader)
 	case h.typ != godbus.TypeMethodCall:
 		return nil
 	case h.texts[godbus.FieldPath] == "":
-		return standardError(errLimitsExceeded, "the path of the object is longer than %d bytes", maxPath)
+		return tooMuch("the path of the object is longer than %d bytes", maxPath)
 	}
 	return g.admit(h.texts[godbus.FieldSender], h.size)
 }
 
-// refuse answers for a message that is not passed on. For an answer that the server waits for, its refusal is passed on.
+// refuse answers for a message that is not passed on. For an answer that the server waits for, its
+// refusal is passed on.
 func (g *gate) refuse(h *header, reason error) {
 	var known *godbus.Error
 	if !errors.As(reason, &known) {
@@ -154,8 +163,8 @@ func (g *gate) pass(h *header, signature string, body []byte) {
 	g.current, g.message = h, passed.appendTo(nil, body)
 }
 
-// Write implements io.Writer for godbus, which writes each message at once. The bus would end the connection for a message that
-// is too large: it is not written. Who waits for it gets an error.
+// Write implements io.Writer for godbus, which writes each message at once. The bus would end the
+// connection for a message that is too large: it is not written. Who waits for it gets an error.
 func (g *gate) Write(p []byte) (int, error) {
 	if !g.begun {
 		g.begun = bytes.Equal(p, beginLine)
@@ -168,7 +177,7 @@ func (g *gate) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the header of a message to send: %w", err)
 	}
-	reason := standardError(errLimitsExceeded, "the answer has %d bytes; at most %d are sent: ask for less", len(p), maxMessage)
+	reason := tooMuch("the answer has %d bytes; at most %d are sent", len(p), maxMessage)
 	switch h.typ {
 	case godbus.TypeMethodCall:
 		return 0, reason
@@ -179,7 +188,8 @@ func (g *gate) Write(p []byte) (int, error) {
 	}
 	question := header{order: h.order, serial: h.replySerial}
 	question.texts[godbus.FieldSender] = h.texts[godbus.FieldDestination]
-	if _, err := g.out.write(question.refusal(h.serial, errLimitsExceeded, reason.Error())); err != nil {
+	refusal := question.refusal(h.serial, errLimitsExceeded, reason.Error())
+	if _, err := g.out.write(refusal); err != nil {
 		return 0, err
 	}
 	return len(p), nil

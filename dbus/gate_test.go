@@ -129,7 +129,8 @@ var hostileBodies = map[string]hostileBody{
 	"arguments that no method takes": {"ListJobs", "(ss)", func(w *bodyWriter) { w.text("a").text("b") }, errInvalidArgs},
 }
 
-// TestHostileCalls: who may do nothing sends what no program sends. It costs no more than reading it, and the daemon lives on.
+// TestHostileCalls: who may do nothing sends what no program sends. It costs no more than reading
+// it, and the daemon lives on.
 func TestHostileCalls(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	honest := s.connect(t)
@@ -172,7 +173,8 @@ func allocatedBy(fn func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestHostileHeaders: what is too large or malformed in a header is refused, or not noticed, and nobody's connection ends.
+// TestHostileHeaders: what is too large or malformed in a header is refused, or not noticed, and
+// nobody's connection ends.
 func TestHostileHeaders(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	honest := s.connect(t)
@@ -286,7 +288,8 @@ func TestRefusedAnswers(t *testing.T) {
 	}
 }
 
-// FuzzGate: what passes the gate never ends the connection, which godbus does for everything but an InvalidMessageError.
+// FuzzGate: what passes the gate never ends the connection, which godbus does for everything but an
+// InvalidMessageError.
 func FuzzGate(f *testing.F) {
 	c := &rawConn{}
 	for _, test := range hostileBodies {

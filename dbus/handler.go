@@ -84,7 +84,9 @@ func (router) ArgumentValue(int) any { return nil }
 func (router) ReturnValue(int) any   { return nil }
 
 // handle answers one call, whose turn it is.
-func (s *Server) handle(ctx context.Context, msg *godbus.Message, turn *turn) (reply []any, failure *godbus.Error) {
+func (s *Server) handle(
+	ctx context.Context, msg *godbus.Message, turn *turn,
+) (reply []any, failure *godbus.Error) {
 	c := &call{
 		ctx:         ctx,
 		turn:        turn,

@@ -134,9 +134,9 @@ func (s *Server) shutdown() error {
 	return err
 }
 
-// leaveWithoutBus ends a server whose bus is gone. Nobody can reach it, so that it only stands in the way of the next one: what runs
-// is interrupted and recorded, and the same request again goes on from what is complete. A job that does not stop in time is
-// recorded by the next daemon.
+// leaveWithoutBus ends a server whose bus is gone. Nobody can reach it, so that it only stands in
+// the way of the next one: what runs is interrupted and recorded, and the same request again goes
+// on from what is complete. A job that does not stop in time is recorded by the next daemon.
 func (s *Server) leaveWithoutBus() error {
 	s.notify("STOPPING=1", "STATUS=The bus is gone, shutting down.")
 	s.log.Error("the connection to the bus was lost; interrupting the running jobs")

@@ -251,7 +251,8 @@ func TestLostBusEndsTheServerWithAnError(t *testing.T) {
 	}
 }
 
-// TestLostBusInterruptsJobs: nobody can reach the daemon, and the next one is to take its place. What had finished is remembered.
+// TestLostBusInterruptsJobs: nobody can reach the daemon, and the next one is to take its place.
+// What had finished is remembered.
 func TestLostBusInterruptsJobs(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	conn := s.connect(t)

@@ -192,8 +192,8 @@ func importResults(result *importer.Result) properties {
 	}
 }
 
-// filteredEntries counts the entries that were left out, by their top-level directory. Of an image with more than maxListed of these
-// only the first ones are told.
+// filteredEntries counts the entries that were left out, by their top-level directory. Of an image
+// with more than maxListed of these only the first ones are told.
 func filteredEntries(result *importer.Result) map[string]uint32 {
 	all := make(map[string]uint32)
 	for _, counts := range result.Filtered {

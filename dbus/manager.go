@@ -91,8 +91,8 @@ func (s *Server) listPrepared(*call) ([]any, error) {
 	for _, prepared := range s.manager.ListPrepared() {
 		plan := &prepared.Plan
 		entries = append(entries, entry{
-			prepared.ID, busText(plan.Request.Image), preparedState(plan), string(plan.ManifestDigest),
-			microseconds(prepared.Expires), preparedPath(prepared.ID),
+			prepared.ID, busText(plan.Request.Image), preparedState(plan),
+			string(plan.ManifestDigest), microseconds(prepared.Expires), preparedPath(prepared.ID),
 		})
 	}
 	return []any{entries}, nil
@@ -186,7 +186,8 @@ func (s *Server) listJobs(*call) ([]any, error) {
 	entries := []entry{}
 	for _, status := range s.manager.Jobs() {
 		entries = append(entries, entry{
-			status.ID, string(status.Type), busText(status.Image), string(status.State), status.Fraction(), jobPath(status.ID),
+			status.ID, string(status.Type), busText(status.Image),
+			string(status.State), status.Fraction(), jobPath(status.ID),
 		})
 	}
 	return []any{entries}, nil
@@ -218,7 +219,8 @@ func (s *Server) describeJobs(*call) ([]any, error) {
 	return describe(listed)
 }
 
-// describeInList leaves out results, which Job.Describe tells: those of all jobs together could be too much for one message.
+// describeInList leaves out results, which Job.Describe tells: those of all jobs together could be
+// too much for one message.
 func describeInList(status daemon.JobStatus) (json.RawMessage, error) {
 	status.Results = nil
 	text, err := json.Marshal(status)

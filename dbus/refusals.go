@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// refusals writes the answers to calls that the gate has refused. They are the last to be written: a flood of calls makes a flood
-// of them, and the bus takes only about 2 KiB at a time from one connection, so that whatever is written behind them waits.
+// refusals writes the answers to calls that the gate has refused. They are the last to be written:
+// a flood of calls makes a flood of them, and the bus takes only about 2 KiB at a time from one
+// connection, so that whatever is written behind them waits.
 type refusals struct {
 	socket net.Conn
 	ended  chan struct{} // closed when all is written
@@ -20,8 +21,9 @@ type refusals struct {
 	closing bool // no more will come
 }
 
-// pieceSize is how many bytes of refusals are written at once, and sendBuffer is how many bytes the kernel is to hold of what is
-// written: what is urgent waits behind them. Linux makes the latter a little more.
+// pieceSize is how many bytes of refusals are written at once, and sendBuffer is how many bytes the
+// kernel is to hold of what is written: what is urgent waits behind them. Linux makes the latter a
+// little more.
 const (
 	pieceSize  = 1 << 10
 	sendBuffer = 2 << 10
@@ -103,6 +105,7 @@ func (r *refusals) close() {
 	r.closing = true
 	r.changed.Signal()
 	r.mu.Unlock()
-	_ = r.socket.SetWriteDeadline(time.Now().Add(drainTime)) // without it the socket is closed already
+	// An error means that the socket is closed already.
+	_ = r.socket.SetWriteDeadline(time.Now().Add(drainTime))
 	<-r.ended
 }

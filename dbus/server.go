@@ -132,7 +132,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// arrived counts a call. It runs in the goroutine that reads, right after the gate has passed the message on.
+// arrived counts a call. It runs in the goroutine that reads, right after the gate has passed the
+// message on.
 func (s *Server) arrived(msg *godbus.Message) {
 	if msg.Type != godbus.TypeMethodCall {
 		return
@@ -140,8 +141,10 @@ func (s *Server) arrived(msg *godbus.Message) {
 	s.calls.arrived(msg)
 	key := keyOf(msg)
 	s.calls.after(key, s.turns.enter(key.sender, s.gate.current.size))
-	// Of arguments that no method takes the gate passes nothing on, but the answer depends on their types.
-	if signature, err := godbus.ParseSignature(s.gate.current.texts[godbus.FieldSignature]); err == nil {
+	// Of arguments that no method takes the gate passes nothing on, but the answer depends on their
+	// types.
+	given := s.gate.current.texts[godbus.FieldSignature]
+	if signature, err := godbus.ParseSignature(given); err == nil {
 		msg.Headers[godbus.FieldSignature] = godbus.MakeVariant(signature)
 	}
 }

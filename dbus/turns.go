@@ -8,16 +8,18 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 )
 
-// turns decides when each call is worked on, so that nobody who sends many keeps the others waiting:
+// turns decides when each call is worked on, so that nobody who sends many keeps the others
+// waiting:
 //
 //	gate      admit: the sender's user has less than the limit in work
 //	reader    enter: the call counts for the user, until it is answered
 //	call      take: it waits until it is the user's turn, and then the sender's
 //	          pause, resume: others have their turn while it waits for a job or for polkit
 //
-// Users take turns, and the connections of a user among themselves. Root's calls run beside those of all others. While the gate has
-// messages to look at, nobody but root gets a turn: during a flood the messages that can be refused hide root's calls, and refusing
-// is fast. Methods may be called concurrently.
+// Users take turns, and the connections of a user among themselves. Root's calls run beside those
+// of all others. While the gate has messages to look at, nobody but root gets a turn: during a
+// flood the messages that can be refused hide root's calls, and refusing is fast. Methods may be
+// called concurrently.
 type turns struct {
 	// userOf asks the bus for the user of a connection.
 	userOf  func(sender string) (uid uint32, err error)
@@ -67,7 +69,8 @@ func newTurns(userOf func(sender string) (uint32, error)) *turns {
 	return &turns{userOf: userOf, senders: make(map[string]*sender), users: make(map[uint32]*user)}
 }
 
-// admit refuses a call of that size when too many of its user are in work. The error is a *godbus.Error.
+// admit refuses a call of that size when too many of its user are in work. The error is a
+// *godbus.Error.
 func (t *turns) admit(name string, size int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,8 +93,8 @@ func (l *load) admit(size int64, calls int, bytes int64) error {
 	if l.calls < calls && (l.calls == 0 || l.bytes+size <= bytes) {
 		return nil
 	}
-	return standardError(errLimitsExceeded,
-		"%d calls with %d bytes are waiting for answers; at most %d with %d bytes are taken at the same time", l.calls, l.bytes, calls, bytes)
+	return tooMuch("%d calls with %d bytes wait for answers; at most %d with %d bytes may",
+		l.calls, l.bytes, calls, bytes)
 }
 
 func (l *load) add(calls int, bytes int64) {
@@ -124,7 +127,8 @@ func (t *turns) count(s *sender, calls int, bytes int64) {
 	}
 }
 
-// addSender remembers a sender, and has the bus asked whose it is. Names are never used twice, so that what the bus says holds.
+// addSender remembers a sender, and has the bus asked whose it is. Names are never used twice, so
+// that what the bus says holds.
 func (t *turns) addSender(name string) *sender {
 	if len(t.senders) >= maxSenders {
 		t.forgetIdle()
@@ -141,7 +145,8 @@ func (t *turns) addSender(name string) *sender {
 	return s
 }
 
-// forgetIdle forgets the senders that have no call in work. They are asked for again when they return.
+// forgetIdle forgets the senders that have no call in work. They are asked for again when they
+// return.
 func (t *turns) forgetIdle() {
 	for name, s := range t.senders {
 		if s.calls > 0 || s.user == nil {
@@ -183,7 +188,8 @@ type turn struct {
 	sender *sender
 }
 
-// take waits until the call of the sender may be worked on, or ctx ends. enter was called for it before.
+// take waits until the call of the sender may be worked on, or ctx ends. enter was called for it
+// before.
 func (t *turns) take(ctx context.Context, name string) (*turn, error) {
 	t.mu.Lock()
 	s := t.senders[name]
@@ -260,8 +266,8 @@ func (l *lane) grant() {
 	}
 }
 
-// isPrivileged tells whether a user may do everything: root, and the user that the daemon runs as, who could do the same without
-// it.
+// isPrivileged tells whether a user may do everything: root, and the user that the daemon runs as,
+// who could do the same without it.
 func isPrivileged(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 
 // unixUser asks the bus for the user of a connection.

@@ -17,7 +17,8 @@ func usersByName(name string) (uid uint32, err error) {
 	return uid, err
 }
 
-// begin takes a turn for a call of sender, and appends the sender's name to order when it is granted.
+// begin takes a turn for a call of sender, and appends the sender's name to order when it is
+// granted.
 func begin(t *testing.T, turns *turns, name string, order *[]string) *turn {
 	t.Helper()
 	turns.enter(name, 1)
@@ -114,7 +115,8 @@ func TestCallsInWorkAreBounded(t *testing.T) {
 	})
 }
 
-// TestStrangersAreBounded: while the bus has not told whose calls they are, they have limits of their own.
+// TestStrangersAreBounded: while the bus has not told whose calls they are, they have limits of
+// their own.
 func TestStrangersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(chan struct{})

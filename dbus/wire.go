@@ -12,8 +12,8 @@ import (
 
 // The message format is that of the D-Bus specification, "Message Protocol".
 
-// fixedHeader is the length of what comes before a message's header fields: byte order, type, flags, version, the body's length,
-// the serial and the fields' length.
+// fixedHeader is the length of what comes before a message's header fields: byte order, type,
+// flags, version, the body's length, the serial and the fields' length.
 const fixedHeader = 16
 
 // byteOrder is the byte order of one message.
@@ -30,8 +30,8 @@ type header struct {
 	serial uint32
 	// size is the length of the whole message, and body that of its body.
 	size, body int64
-	// texts are the fields that hold a text, by their code. One that is longer than maxPath, or not of the field's type, is
-	// left out.
+	// texts are the fields that hold a text, by their code. One that is longer than maxPath, or not
+	// of the field's type, is left out.
 	texts       [godbus.FieldUnixFDs + 1]string
 	replySerial uint32
 	// unusable: the fields are longer than maxHeader, or malformed.
@@ -42,15 +42,16 @@ type header struct {
 const fieldTypes = "\x00osssussgu"
 
 // knownFlags are those that have a meaning; others are to be ignored.
-const knownFlags = godbus.FlagNoReplyExpected | godbus.FlagNoAutoStart | godbus.FlagAllowInteractiveAuthorization
+const knownFlags = godbus.FlagNoReplyExpected | godbus.FlagNoAutoStart |
+	godbus.FlagAllowInteractiveAuthorization
 
 // wantsReply tells whether the sender waits for an answer.
 func (h *header) wantsReply() bool {
 	return h.typ == godbus.TypeMethodCall && h.flags&godbus.FlagNoReplyExpected == 0
 }
 
-// readHeader reads a message up to its body. Of a header that is larger than maxHeader it holds no more than the known fields. An
-// error means that the connection cannot be used any longer.
+// readHeader reads a message up to its body. Of a header that is larger than maxHeader it holds no
+// more than the known fields. An error means that the connection cannot be used any longer.
 func readHeader(in *bufio.Reader) (*header, error) {
 	var fixed [fixedHeader]byte
 	if _, err := io.ReadFull(in, fixed[:]); err != nil {
@@ -63,7 +64,7 @@ func readHeader(in *bufio.Reader) (*header, error) {
 	case 'B':
 		h.order = binary.BigEndian
 	default:
-		return nil, fmt.Errorf("a message of the bus begins with the byte %#x, which names no byte order", fixed[0])
+		return nil, fmt.Errorf("read a message: its first byte, %#x, names no byte order", fixed[0])
 	}
 	h.body = int64(h.order.Uint32(fixed[4:]))
 	h.serial = h.order.Uint32(fixed[8:])
@@ -204,7 +205,8 @@ func discard(in *bufio.Reader, n int64) error {
 	return err
 }
 
-// appendTo appends the message with the header's fields and the given body. A signature says what the body is.
+// appendTo appends the message with the header's fields and the given body. A signature says what
+// the body is.
 func (h *header) appendTo(message []byte, body []byte) []byte {
 	start := len(message)
 	order := byte('l')
@@ -222,7 +224,8 @@ func (h *header) appendTo(message []byte, body []byte) []byte {
 	}
 	for code := 1; code < len(fieldTypes); code++ {
 		typ := fieldTypes[code]
-		if h.texts[code] == "" && (godbus.HeaderField(code) != godbus.FieldReplySerial || h.replySerial == 0) {
+		isSerial := godbus.HeaderField(code) == godbus.FieldReplySerial && h.replySerial != 0
+		if h.texts[code] == "" && !isSerial {
 			continue
 		}
 		pad(8)
@@ -245,7 +248,10 @@ func (h *header) appendTo(message []byte, body []byte) []byte {
 
 // refusal is an answer to the call that says which error it is, and in a few words why.
 func (h *header) refusal(serial uint32, name, text string) []byte {
-	answer := header{order: h.order, typ: godbus.TypeError, flags: godbus.FlagNoReplyExpected, serial: serial, replySerial: h.serial}
+	answer := header{
+		order: h.order, typ: godbus.TypeError, flags: godbus.FlagNoReplyExpected,
+		serial: serial, replySerial: h.serial,
+	}
 	answer.texts[godbus.FieldErrorName] = name
 	answer.texts[godbus.FieldDestination] = h.texts[godbus.FieldSender]
 	answer.texts[godbus.FieldSignature] = "s"
