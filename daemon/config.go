@@ -61,8 +61,9 @@ type Caller struct {
 
 // JobOptions are the options that every job takes.
 type JobOptions struct {
-	// TransactionID makes a call idempotent: a second call with it gets the first one's job, finished or not, as long
-	// as that is retained. With another request it is refused with importer.KindInvalidOption. Empty: none.
+	// TransactionID makes a call idempotent: a second call of the same user with it gets the first
+	// one's job, finished or not, as long as that is retained. With another request it is refused
+	// with importer.KindInvalidOption. Empty: none.
 	TransactionID string
 	// NoQueue refuses with importer.KindBusy instead of waiting behind other jobs.
 	NoQueue bool

@@ -32,14 +32,22 @@ type job struct {
 	done chan struct{} // closed when finished
 
 	status       JobStatus
-	transactions []string // all ids that name the job; the first is status.TransactionID
-	holds        int      // handles whose Start has yet to be called
-	announced    bool     // holds reached zero: events name the job, and it may run
+	askedBy      map[uint32]bool // the users who want the job done
+	transactions []transaction   // all that name the job
+	holds        int             // handles whose Start has yet to be called
+	announced    bool            // holds reached zero: events name the job, and it may run
 	cancel       context.CancelFunc
 	manifest     digest.Digest // of the image, once known
 	stopped      importer.Kind // KindCanceled or KindInterrupted once it was told to stop
 	expiry       *time.Timer   // once finished
 	logged       time.Time     // when progress was last logged
+}
+
+// transaction is what a user calls a job. Ids of different users have nothing to do with each
+// other.
+type transaction struct {
+	UID uint32 `json:"uid"`
+	ID  string `json:"id"`
 }
 
 // Job is one caller's handle on a job.
@@ -85,13 +93,35 @@ func (h *Job) Wait(ctx context.Context) (JobStatus, error) {
 	}
 }
 
-// Cancel asks the job to stop. A queued job is finished at once; a running one will be when it has stopped, which Wait
-// tells; of one that is being canceled already nothing more is asked. The error has importer.KindNotCancellable: the
-// job has finished, or it is writing the image, which takes a moment only.
+// Withdraw says that a user no longer wants the job. When nobody who asked for it does, it is
+// canceled; until then it goes on. asked is false when the user has not asked for the job, or has
+// withdrawn before: nothing happens then. The errors are those of Cancel.
+func (h *Job) Withdraw(uid uint32) (asked bool, err error) {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if !h.job.askedBy[uid] {
+		return false, nil
+	}
+	if len(h.job.askedBy) > 1 && h.job.status.Cancellable {
+		delete(h.job.askedBy, uid)
+		return true, nil
+	}
+	return true, h.m.cancel(h.job)
+}
+
+// Cancel asks the job to stop, whoever wants it. A queued job is finished at once; a running one
+// will be when it has stopped, which Wait tells; of one that is being canceled already nothing more
+// is asked. The error has importer.KindNotCancellable: the job has finished, or it is writing the
+// image, which takes a moment only.
 func (h *Job) Cancel() error {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
-	switch s := h.job.status; {
+	return h.m.cancel(h.job)
+}
+
+// cancel is Job.Cancel. m.mu is held.
+func (m *Manager) cancel(j *job) error {
+	switch s := j.status; {
 	case s.State == StateFinished:
 		return newError(importer.KindNotCancellable, "", "cannot cancel job %d: it has finished", s.ID)
 	case s.State == StateCanceling:
@@ -100,6 +130,6 @@ func (h *Job) Cancel() error {
 		return newError(importer.KindNotCancellable, "",
 			"cannot cancel job %d: it is writing the image to the repository", s.ID)
 	}
-	h.m.stop(h.job, importer.KindCanceled)
+	m.stop(j, importer.KindCanceled)
 	return nil
 }

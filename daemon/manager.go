@@ -23,11 +23,11 @@ type Manager struct {
 	mu            sync.Mutex
 	closing       bool
 	nextID        uint64
-	jobs          map[uint64]*job  // all that are retained
-	active        []*job           // those that are not finished, by id
-	byTransaction map[string]*job  // those of jobs
-	plans         map[uint64]*plan // prepared, by the id of the job that made them
-	expired       map[uint64]bool  // ids of the plans that went last without having been discarded
+	jobs          map[uint64]*job      // all that are retained
+	active        []*job               // those that are not finished, by id
+	byTransaction map[transaction]*job // those of jobs
+	plans         map[uint64]*plan     // prepared, by the id of the job that made them
+	expired       map[uint64]bool      // ids of the plans that went last without having been discarded
 	subscriptions map[*subscription]struct{}
 }
 
@@ -40,7 +40,7 @@ func New(cfg Config) (*Manager, error) {
 		log:           cfg.Log,
 		store:         store{dir: cfg.StateDir, log: cfg.Log},
 		jobs:          map[uint64]*job{},
-		byTransaction: map[string]*job{},
+		byTransaction: map[transaction]*job{},
 		plans:         map[uint64]*plan{},
 		expired:       map[uint64]bool{},
 		subscriptions: map[*subscription]struct{}{},

@@ -49,7 +49,8 @@ func (m *Manager) restoreJob(id uint64, record jobRecord) error {
 		task:         task{work: record.Work},
 		done:         make(chan struct{}),
 		status:       record.Status,
-		transactions: record.Transactions,
+		askedBy:      map[uint32]bool{},
+		transactions: record.transactions(),
 		announced:    true,
 	}
 	close(j.done)

@@ -88,7 +88,7 @@ func TestRestartAfterCrash(t *testing.T) {
 	if f.Active() != 0 {
 		t.Errorf("%d active", f.Active())
 	}
-	same := started(t)(f.Import(request("example.com/a"), JobOptions{TransactionID: "t1"}, Caller{}))
+	same := started(t)(f.Import(request("example.com/a"), JobOptions{TransactionID: "t1"}, Caller{UID: 5}))
 	if same.ID() != running.ID() {
 		t.Errorf("job %d for the transaction of %d", same.ID(), running.ID())
 	}

@@ -94,7 +94,7 @@ func (m *Manager) progress(j *job, p importer.Progress) {
 
 // saveJob records a job's state, for the next instance.
 func (m *Manager) saveJob(j *job) {
-	m.store.saveJob(jobRecord{Status: j.status, Work: j.work, Transactions: j.transactions})
+	m.store.saveJob(newRecord(j))
 }
 
 // changed tells everybody that a job that isn't finished has changed.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -235,4 +236,91 @@ func TestManyCallers(t *testing.T) {
 	if !slices.IsSortedFunc(jobs, func(a, b JobStatus) int { return int(a.ID) - int(b.ID) }) {
 		t.Error("jobs are not sorted")
 	}
+}
+
+// TestEachUserCancelsForThemselves: a job goes on for those who still want it.
+func TestEachUserCancelsForThemselves(t *testing.T) {
+	f := newFixture(t)
+	f.registry.add(t, "example.com/a", "a")
+	f.registry.block(t, "open example.com/a")
+	ask := func(uid uint32) *Job {
+		return started(t)(f.Import(request("example.com/a"), JobOptions{}, Caller{UID: uid}))
+	}
+	j := ask(7)
+	ask(7)
+	ask(0)
+	withdraw := func(uid uint32, want bool) {
+		t.Helper()
+		if asked, err := j.Withdraw(uid); asked != want || err != nil {
+			t.Errorf("user %d: %v, %v", uid, asked, err)
+		}
+	}
+	withdraw(8, false)
+	withdraw(7, true)
+	withdraw(7, false)
+	if s := j.Status(); !s.Cancellable {
+		t.Errorf("root still wants the job, which is %s", s.State)
+	}
+	ask(7)
+	withdraw(0, true)
+	withdraw(7, true)
+	finished(t, j, ResultCanceled)
+	if asked, err := j.Withdraw(7); !asked || importer.KindOf(err) != importer.KindNotCancellable {
+		t.Errorf("after the end: %v, %v", asked, err)
+	}
+}
+
+// TestTransactionsOfUsers: an id means nothing to another user, also after a restart.
+func TestTransactionsOfUsers(t *testing.T) {
+	f := newFixture(t)
+	f.registry.add(t, "example.com/a", "a")
+	ask := func(name string, uid uint32) *Job {
+		options := JobOptions{TransactionID: "t"}
+		return started(t)(f.Import(request(name), options, Caller{UID: uid}))
+	}
+	held := f.registry.block(t, "open example.com/a")
+	first := ask("example.com/a", 7)
+	if joined := ask("example.com/a", 8); joined.ID() != first.ID() {
+		t.Errorf("job %d", joined.ID())
+	}
+	other := ask("example.com/none", 9)
+	held.release()
+	finished(t, first, ResultDone)
+	finished(t, other, ResultFailed)
+	f.shutdown(t, f.Manager)
+	f.start(t)
+	for uid, want := range map[uint32]uint64{7: first.ID(), 8: first.ID()} {
+		if j := ask("example.com/a", uid); j.ID() != want {
+			t.Errorf("user %d gets job %d", uid, j.ID())
+		}
+	}
+	if j := ask("example.com/none", 9); j.ID() != other.ID() {
+		t.Errorf("user 9 gets job %d", j.ID())
+	}
+}
+
+// TestJobsAreSharedFairly: one user leaves half of them to others.
+func TestJobsAreSharedFairly(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.MaxJobs = 4 })
+	f.registry.block(t, "open example.com/0")
+	ask := func(uid uint32, n int) error {
+		j, err := f.Import(request(fmt.Sprintf("example.com/%d", n)), JobOptions{}, Caller{UID: uid})
+		if err == nil {
+			j.Start()
+		}
+		return err
+	}
+	// What does not run is not started, so that nothing ends meanwhile.
+	unstarted := func(uid uint32, n int) error {
+		_, err := f.Import(request(fmt.Sprintf("example.com/%d", n)), JobOptions{}, Caller{UID: uid})
+		return err
+	}
+	if err := errors.Join(ask(7, 0), unstarted(7, 1), unstarted(7, 0)); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, unstarted(7, 2), importer.KindTooManyJobs)
+	if err := errors.Join(unstarted(0, 2), unstarted(8, 3)); err != nil {
+		t.Error(err)
+	}
+	wantKind(t, unstarted(0, 4), importer.KindTooManyJobs)
 }

@@ -24,6 +24,28 @@ const (
 	partSuffix   = ".part"
 )
 
+// newRecord is what is stored of a job.
+func newRecord(j *job) jobRecord {
+	record := jobRecord{Status: j.status, Work: j.work}
+	for _, named := range j.transactions {
+		if named.UID == j.status.CallerUID {
+			record.Transactions = append(record.Transactions, named.ID)
+		} else {
+			record.Joined = append(record.Joined, named)
+		}
+	}
+	return record
+}
+
+// transactions are all ids of the job.
+func (r jobRecord) transactions() []transaction {
+	all := r.Joined
+	for _, id := range r.Transactions {
+		all = append(all, transaction{r.Status.CallerUID, id})
+	}
+	return all
+}
+
 // errTooLarge means that a record is larger than any that is written. It is dropped rather than
 // moved aside: the directory is usually in memory.
 var errTooLarge = errors.New("the record is too large")
@@ -37,9 +59,12 @@ type store struct {
 
 // jobRecord is what is stored of a job.
 type jobRecord struct {
-	Status       JobStatus `json:"status"`
-	Work         work      `json:"work"`
-	Transactions []string  `json:"transactions,omitempty"`
+	Status JobStatus `json:"status"`
+	Work   work      `json:"work"`
+	// Transactions are the ids that the job's creator has given it, and Joined those of other
+	// users.
+	Transactions []string      `json:"transactions,omitempty"`
+	Joined       []transaction `json:"joined_transactions,omitempty"`
 }
 
 func (s store) open() error {

@@ -48,7 +48,8 @@ func (m *Manager) submit(t task, opts JobOptions, caller Caller) (*Job, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	j, err := m.sameTransaction(t.work, opts.TransactionID)
+	named := transaction{caller.UID, opts.TransactionID}
+	j, err := m.sameTransaction(t.work, named)
 	if err != nil {
 		return nil, err
 	}
@@ -62,18 +63,19 @@ func (m *Manager) submit(t task, opts JobOptions, caller Caller) (*Job, error) {
 				return nil, err
 			}
 		}
-		m.addTransaction(j, opts.TransactionID)
+		m.addTransaction(j, named)
 		m.saveJob(j)
 	}
+	j.askedBy[caller.UID] = true
 	return m.hold(j), nil
 }
 
 // sameTransaction gives the job of the transaction, or nil.
-func (m *Manager) sameTransaction(w work, id string) (*job, error) {
-	j := m.byTransaction[id]
+func (m *Manager) sameTransaction(w work, named transaction) (*job, error) {
+	j := m.byTransaction[named]
 	if j != nil && !j.work.equal(w) {
 		return nil, newError(importer.KindInvalidOption, "use a new id for each request",
-			"transaction id %q belongs to job %d, which does something else", id, j.id)
+			"transaction id %q belongs to job %d, which does something else", named.ID, j.id)
 	}
 	return j, nil
 }
@@ -99,9 +101,29 @@ func (m *Manager) admit(t task, uid uint32, j *job, opts JobOptions) error {
 			return newError(importer.KindBusy, "wait for it, or ask without no-queue", "%s is %s", way[0].name(), way[0].status.State)
 		}
 	}
-	if j == nil && len(m.active) >= m.cfg.MaxJobs {
-		return newError(importer.KindTooManyJobs, "ask again when some have finished",
+	if j == nil {
+		return m.admitNew(uid)
+	}
+	return nil
+}
+
+// admitNew refuses a new job when there are too many. Of MaxJobs no user but root gets more than
+// half.
+func (m *Manager) admitNew(uid uint32) error {
+	const hint = "ask again when some have finished"
+	if len(m.active) >= m.cfg.MaxJobs {
+		return newError(importer.KindTooManyJobs, hint,
 			"%d jobs are queued or running", len(m.active))
+	}
+	own := 0
+	for _, j := range m.active {
+		if j.status.CallerUID == uid {
+			own++
+		}
+	}
+	if uid != 0 && own >= m.cfg.MaxJobs/2 {
+		return newError(importer.KindTooManyJobs, hint,
+			"%d jobs of user %d are queued or running", own, uid)
 	}
 	return nil
 }
@@ -117,6 +139,8 @@ func (m *Manager) newJob(t task, caller Caller) (*job, error) {
 		id:   id,
 		task: t,
 		done: make(chan struct{}),
+
+		askedBy: map[uint32]bool{},
 		status: JobStatus{
 			ID:          id,
 			Type:        t.work.Type,
@@ -134,13 +158,15 @@ func (m *Manager) newJob(t task, caller Caller) (*job, error) {
 }
 
 // addTransaction lets an id name the job too.
-func (m *Manager) addTransaction(j *job, id string) {
-	if id == "" {
+func (m *Manager) addTransaction(j *job, named transaction) {
+	if named.ID == "" {
 		return
 	}
-	m.byTransaction[id] = j
-	j.transactions = append(j.transactions, id)
-	j.status.TransactionID = j.transactions[0]
+	m.byTransaction[named] = j
+	j.transactions = append(j.transactions, named)
+	if j.status.TransactionID == "" && named.UID == j.status.CallerUID {
+		j.status.TransactionID = named.ID
+	}
 }
 
 // hold gives out a handle, whose Start the job waits for if it isn't started.

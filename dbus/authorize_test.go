@@ -255,6 +255,31 @@ func TestCancelOfOthersJobsTakesAuthorization(t *testing.T) {
 	wantErrorName(t, s.wait(other, path), errorPrefix+"Canceled")
 }
 
+// TestSharedJobIsCanceledByAll: who joins a job is not at the mercy of who started it.
+func TestSharedJobIsCanceledByAll(t *testing.T) {
+	s := newSuite(t, suiteOptions{})
+	s.registry.block(t, "example.com/endless")
+	s.startPolkit(t, func(check polkitCheck) (bool, bool, *godbus.Error) {
+		return check.action == actionImport, false, nil
+	})
+	root, other := s.connect(t), s.connectAs(t, nobody)
+	id, path := s.startImport(t, other, "docker://example.com/endless", nil)
+	if joined, _ := s.startImport(t, root, "docker://example.com/endless", nil); joined != id {
+		t.Fatalf("job %d is not %d", joined, id)
+	}
+	if err := s.manage(other, "CancelJob", id).Err; err != nil {
+		t.Error(err)
+	}
+	wantErrorName(t, s.manage(other, "CancelJob", id).Err, errAccessDenied)
+	if status := mustStatus(t, s.client(t), id); !status.Cancellable {
+		t.Errorf("root's job is %s", status.State)
+	}
+	if err := s.manage(root, "CancelJob", id).Err; err != nil {
+		t.Error(err)
+	}
+	wantErrorName(t, s.wait(root, path), errorPrefix+"Canceled")
+}
+
 func TestCallerIsRecorded(t *testing.T) {
 	s := newSuite(t, suiteOptions{})
 	s.startPolkit(t, yes)

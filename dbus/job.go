@@ -56,10 +56,20 @@ func finished(c *call, job *daemon.Job) (daemon.JobStatus, error) {
 	return status, jobError(status)
 }
 
-// cancel stops a job for its creator, and for others who may.
+// cancel withdraws the wish of a caller who has asked for the job. Who has not takes an
+// authorization, and stops it for all.
 func (s *Server) cancel(c *call, job *daemon.Job) error {
-	if err := s.authorizeCancel(c, job.Status()); err != nil {
+	caller, privileged, err := s.identify(c)
+	if err != nil {
 		return err
+	}
+	if asked, err := job.Withdraw(caller.UID); asked || err != nil {
+		return err
+	}
+	if !privileged {
+		if err := s.authorizeCancel(c, job.Status()); err != nil {
+			return err
+		}
 	}
 	return job.Cancel()
 }

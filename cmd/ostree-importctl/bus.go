@@ -25,13 +25,16 @@ func waitForJob(ctx context.Context, client *dbus.Client, id uint64, display dis
 }
 
 // cancelJob stops the job that an interrupted verb started and waits for its
-// end. A job that is past stopping is not an error: the verb was interrupted,
-// the job goes on to its end.
+// end. A job that is past stopping is not an error, nor one that another user
+// wants too: the verb was interrupted, the job goes on to its end.
 func cancelJob(ctx context.Context, client *dbus.Client, id uint64) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
 	if err := client.Cancel(ctx, id); err != nil {
 		return err
+	}
+	if status, err := client.Job(ctx, id); err == nil && status.Cancellable {
+		return nil // it goes on for others
 	}
 	_, err := client.Wait(ctx, id, nil)
 	if importer.KindOf(err) == importer.KindCanceled {
