@@ -92,13 +92,21 @@ func TestWaitingForTheRepository(t *testing.T) {
 	events := subscribe(t, f.Manager)
 	slow := f.startImport(t, "example.com/slow")
 	<-held.reached
-	prune := started(t)(f.Prune(importer.PruneRequest{Scope: importer.PruneLayers}, JobOptions{}, Caller{}))
-	for {
-		e := <-events
-		if e.Job.ID == prune.ID() && strings.Contains(e.Job.StatusText, "waiting for job 1 (import of docker://example.com/slow)") {
-			break
+	startPrune := func() *Job {
+		prune := started(t)(f.Prune(importer.PruneRequest{Scope: importer.PruneLayers}, JobOptions{}, Caller{}))
+		for {
+			e := <-events
+			if e.Job.ID == prune.ID() && strings.Contains(e.Job.StatusText, "waiting for job 1 (import of docker://example.com/slow)") {
+				return prune
+			}
 		}
 	}
+	impatient := startPrune()
+	if err := impatient.Cancel(); err != nil {
+		t.Fatal(err)
+	}
+	finished(t, impatient, ResultCanceled)
+	prune := startPrune()
 	held.release()
 	finished(t, slow, ResultDone)
 	if s := finished(t, prune, ResultDone); s.WaitsFor != "" {

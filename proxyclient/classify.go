@@ -30,16 +30,23 @@ var textClasses = [...]textClass{
 		"x509: ", "remote error: tls:", "does not look like a TLS handshake", "server gave HTTP response to HTTPS client",
 	}},
 	{class: ClassNetwork, contains: []string{
-		"unexpected EOF", "connection re", "unreachable", "timeout", "no such host", "server misbehaving", "toomanyrequests", "too many requests", "StatusCode: 429", "from registry 429", "HTTP status: 429",
+		"unexpected EOF", `": EOF`, "connection re", "unreachable", "timeout", "no such host", "server misbehaving", "toomanyrequests", "too many requests", "StatusCode: 429", "from registry 429", "HTTP status: 429",
 		"HTTP status: 5", "from registry 5", "StatusCode: 5", "broken pipe", "temporary failure in name resolution", "no route to host",
 	}},
 	{class: ClassNotFound, contains: []string{
 		"manifest unknown", "name unknown", "blob unknown", "Unknown blob", "StatusCode: 404, ", "from registry 404", "no descriptor found for reference",
 		"does not resolve to an image ID", "locating item named", "no such file or directory", "\" not found",
 	}},
+	{class: ClassReference, contains: []string{
+		"unknown transport", "invalid reference format", "invalid checksum digest", "unsupported digest algorithm", "invalid port",
+		"repository name must be lowercase",
+	}},
 	{class: ClassConfig, contains: []string{
-		"Invalid image name", "Invalid source name", "unknown transport", "invalid reference format", "invalid checksum digest format",
-		"unsupported digest algorithm", "unmarshaling JSON at", "more than one image in oci", "cannot be specified at the same time", "repository name must be lowercase",
+		"Invalid image name", "Invalid source name", "unmarshaling JSON at", "more than one image in oci", "cannot be specified at the same time",
+	}},
+	// The documents of an image that are not what they should be. Errors of registries, which have other rows, can have these texts too.
+	{class: ClassUnsupported, contains: []string{
+		"unexpected end of JSON input", "json: cannot unmarshal", "exceeded max depth", "invalid character", "no FSLayers in manifest",
 	}},
 }
 

@@ -25,7 +25,8 @@ const (
 	ClassChildDied    Class = "child-died"    // the proxy process ended or broke the protocol
 	ClassUnsupported  Class = "unsupported"   // this proxy, or this kind of image, can't do that
 	ClassCanceled     Class = "canceled"      // the caller's context ended, or the proxy was closed
-	ClassConfig       Class = "configuration" // settings or reference are wrong or contradict each other
+	ClassReference    Class = "reference"     // the reference is none that the proxy understands
+	ClassConfig       Class = "configuration" // settings are wrong or contradict each other
 )
 
 // Error is the error of every function of this package.

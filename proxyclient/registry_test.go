@@ -169,7 +169,7 @@ func TestRegistryAnonymous(t *testing.T) {
 			{"missing repository", r.host + "/b:1", ClassNotFound, false},
 			{"missing digest", r.host + "/a/os@" + digest.FromString("x").String(), ClassNotFound, false},
 			{"nobody listens", freeAddress(t) + "/os:1", ClassNetwork, true},
-			{"bad name", r.host + "/A/OS:1", ClassConfig, false},
+			{"bad name", r.host + "/A/OS:1", ClassReference, false},
 		}
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {

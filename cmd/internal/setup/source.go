@@ -201,6 +201,8 @@ func kindOf(class proxyclient.Class) importer.Kind {
 		return importer.KindUnsupportedImage
 	case proxyclient.ClassCanceled:
 		return importer.KindCanceled
+	case proxyclient.ClassReference:
+		return importer.KindInvalidReference
 	case proxyclient.ClassConfig:
 		return importer.KindInvalidOption
 	}
