@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/ostree-importd/ostree-importd/importer/blob"
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/merge"
 	"github.com/ostree-importd/ostree-importd/importer/ostreetar"
@@ -32,9 +34,10 @@ var classes = []class{
 	{[]error{ostreerepo.ErrNotRepository}, KindNotAvailable, ""},
 	{[]error{ostreerepo.ErrCorrupted}, KindCorrupted, ""},
 	{[]error{ostreerepo.ErrNoObject, ostreerepo.ErrNoRef}, KindCorrupted, "run `ostree fsck --delete` on the repository and import again: what is missing is fetched anew"},
+	{[]error{budget.ErrLimit}, KindUnsupportedImage, "give it more with --memory: of ostree-importd, or of ostree-importctl with --local"},
 	{[]error{layertar.ErrUnsupportedEntry}, KindUnsupportedImage, "--drop-special-files leaves devices, fifos and sockets out"},
 	{[]error{layertar.ErrDigest, layertar.ErrSize, layertar.ErrDiffID, layertar.ErrTruncated, ostreerepo.ErrMismatch}, KindDigestMismatch, ""},
-	{[]error{layertar.ErrCompression, layertar.ErrArchive, ostreetar.ErrNoCommit, selinux.ErrUnusable}, KindUnsupportedImage, ""},
+	{[]error{layertar.ErrCompression, layertar.ErrArchive, blob.ErrMemory, ostreetar.ErrNoCommit, selinux.ErrUnusable}, KindUnsupportedImage, ""},
 }
 
 // classify makes err an *Error of the stage: its kind comes from the *Error, sentinel or type in its chain.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/ostreetar"
@@ -32,6 +33,10 @@ const (
 
 	firstDelay = 500 * time.Millisecond
 	maxDelay   = 15 * time.Second
+
+	// layerMemory is the memory, in bytes, that a layer begins with: its buffers, and a window and a tree as most layers have them. What
+	// needs more takes more.
+	layerMemory = 16 << 20
 )
 
 // fetcher fetches layers of a plan.
@@ -104,8 +109,10 @@ func (f *fetcher) layer(ctx context.Context, index int) error {
 		return nil
 	}
 	for attempt := 1; ; attempt++ {
-		running.start(attempt)
-		err := f.attempt(ctx, index, running)
+		err := f.im.memory.Run(ctx, layerMemory, func(memory *budget.Share) error {
+			running.start(attempt)
+			return f.attempt(ctx, index, running, memory)
+		})
 		if err == nil {
 			running.done = true
 			return nil
@@ -141,10 +148,10 @@ func (f *fetcher) landedMeanwhile(index int) bool {
 
 // attempt fetches a layer once, into a staging repository of its own unless there is one for several, and lands it unless that is done
 // later.
-func (f *fetcher) attempt(ctx context.Context, index int, running *runningLayer) error {
+func (f *fetcher) attempt(ctx context.Context, index int, running *runningLayer, memory *budget.Share) error {
 	l := f.plan.Layers[index]
 	if st := f.shared(l.Kind); st != nil {
-		commit, err := f.read(ctx, st, index, running)
+		commit, err := f.read(ctx, st, index, running, memory)
 		switch {
 		case err != nil:
 			return err
@@ -159,7 +166,7 @@ func (f *fetcher) attempt(ctx context.Context, index int, running *runningLayer)
 	if err != nil {
 		return classify(StageLayer, err)
 	}
-	commit, err := f.read(ctx, st, index, running)
+	commit, err := f.read(ctx, st, index, running, memory)
 	if err == nil && l.Kind == document.KindCommit {
 		f.base = stagedCommit{st, commit}
 		return nil
@@ -197,7 +204,9 @@ func (plan *Plan) landed(d digest.Digest, commit objects.Checksum) {
 }
 
 // read reads a layer's blob into st and gives its commit.
-func (f *fetcher) read(ctx context.Context, st *ostreerepo.Staging, index int, running *runningLayer) (objects.Checksum, error) {
+func (f *fetcher) read(
+	ctx context.Context, st *ostreerepo.Staging, index int, running *runningLayer, memory *budget.Share,
+) (objects.Checksum, error) {
 	l := f.plan.Layers[index]
 	layer, err := f.layers.layer(ctx, f.source, index, l)
 	if err != nil {
@@ -212,11 +221,11 @@ func (f *fetcher) read(ctx context.Context, st *ostreerepo.Staging, index int, r
 	var commit objects.Checksum
 	switch l.Kind {
 	case document.KindCommit:
-		commit, err = f.readCommit(ctx, st, counted, layer)
+		commit, err = f.readCommit(ctx, st, counted, layer, memory)
 	case document.KindChunk:
-		commit, _, err = ostreetar.ReadChunk(ctx, st, counted, layer, ostreetar.Options{})
+		commit, _, err = ostreetar.ReadChunk(ctx, st, counted, layer, ostreetar.Options{Memory: memory})
 	default:
-		commit, err = f.readDerived(ctx, st, counted, layer)
+		commit, err = f.readDerived(ctx, st, counted, layer, memory)
 	}
 	if err != nil {
 		return objects.Checksum{}, gone(classifyLayer(err))
@@ -225,8 +234,10 @@ func (f *fetcher) read(ctx context.Context, st *ostreerepo.Staging, index int, r
 }
 
 // readCommit reads the layer of the base commit. A commit that looks like the commit of a layer is refused: later it would be taken for one.
-func (f *fetcher) readCommit(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer) (objects.Checksum, error) {
-	opts := ostreetar.Options{KeepDetached: !f.trusted, Verify: func(ctx context.Context, commit, detached []byte) error {
+func (f *fetcher) readCommit(
+	ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, memory *budget.Share,
+) (objects.Checksum, error) {
+	opts := ostreetar.Options{Memory: memory, KeepDetached: !f.trusted, Verify: func(ctx context.Context, commit, detached []byte) error {
 		if err := f.plan.checkLabel(objects.ChecksumOf(commit)); err != nil || f.verify == nil {
 			return err
 		}
@@ -250,8 +261,10 @@ func (f *fetcher) readCommit(ctx context.Context, st *ostreerepo.Staging, r io.R
 	return read.Checksum, err
 }
 
-func (f *fetcher) readDerived(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer) (objects.Checksum, error) {
-	opts := layertar.Options{Rules: f.ground.rules, DropSpecialFiles: f.plan.Request.DropSpecialFiles}
+func (f *fetcher) readDerived(
+	ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, memory *budget.Share,
+) (objects.Checksum, error) {
+	opts := layertar.Options{Rules: f.ground.rules, DropSpecialFiles: f.plan.Request.DropSpecialFiles, Memory: memory}
 	policy := f.ground.policy()
 	if policy != nil { // a nil policy would not be a nil interface
 		opts.Labels = policy

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/encapsulate/rpmdb"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
@@ -28,6 +29,9 @@ type Config struct {
 	Push PushFunc
 	Jobs int                // layers to fetch at once when a request doesn't say; 0 means 3
 	Log  logrus.FieldLogger // nil: discard
+	// Memory is shared by all that is read of images at the same time: windows of decoders, trees of layers. Importers of one process
+	// should have one; nil gives this one a budget of the default size.
+	Memory *budget.Budget
 	// Policy is where the containers policy is looked for that must not accept by default what a reference wants signed. It must be
 	// the policy that images are opened under.
 	Policy signature.Environment
@@ -45,6 +49,7 @@ type Importer struct {
 	open   OpenFunc
 	push   PushFunc
 	jobs   int
+	memory *budget.Budget
 	log    logrus.FieldLogger
 	rules  layertar.Rules // of plain images
 	policy signature.Environment
@@ -57,6 +62,9 @@ type Importer struct {
 // New returns an Importer.
 func New(cfg Config) *Importer {
 	im := &Importer{repo: cfg.Repo, open: cfg.Open, push: cfg.Push, jobs: cfg.Jobs, log: cfg.Log, policy: cfg.Policy, rpm: cfg.RPM, user: cfg.User, tempOwners: cfg.TempOwners}
+	if im.memory = cfg.Memory; im.memory == nil {
+		im.memory = budget.New(0)
+	}
 	if im.jobs == 0 {
 		im.jobs = defaultJobs
 	}

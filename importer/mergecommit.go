@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/merge"
@@ -139,6 +140,9 @@ func (g *ground) label(ctx context.Context, st ostreerepo.Objects, l stored.Laye
 	return l, err
 }
 
+// mergeMemory is the memory, in bytes, that a merge begins with. One that needs more takes more.
+const mergeMemory = 16 << 20
+
 // mergeTree puts the layers, which are labelled by the ground's policy, on the ground, and labels all anew if the outcome has another
 // policy.
 func (im *Importer) mergeTree(ctx context.Context, st ostreerepo.Objects, g *ground, layers []stored.Layer) (merge.Tree, error) {
@@ -150,7 +154,11 @@ func (im *Importer) mergeTree(ctx context.Context, st ostreerepo.Objects, g *gro
 	if g.base != nil {
 		base = &g.base.Object
 	}
-	tree, err := merge.Merge(ctx, st, base, commits, merge.Options{Rules: g.rules, Labels: g.policy()})
+	var tree merge.Tree
+	err := im.memory.Run(ctx, mergeMemory, func(memory *budget.Share) (err error) {
+		tree, err = merge.Merge(ctx, st, base, commits, merge.Options{Rules: g.rules, Labels: g.policy(), Memory: memory})
+		return err
+	})
 	if err != nil || len(layers) == 0 {
 		return tree, err
 	}

@@ -73,6 +73,9 @@ func (s *settings) withBus(ctx context.Context, work func(*dbus.Client) error) e
 	if s.repository != "" {
 		return usageError{errors.New("--repo needs --local: the daemon works on the repository that it was started with")}
 	}
+	if s.memory != 0 {
+		return usageError{errors.New("--memory needs --local: the daemon has the memory that it was started with")}
+	}
 	address := "system"
 	switch {
 	case s.session:
@@ -89,11 +92,16 @@ func (s *settings) withBus(ctx context.Context, work func(*dbus.Client) error) e
 }
 
 func (s *settings) openLocal(ctx context.Context) (*importer.Importer, error) {
+	if s.memory != 0 {
+		if err := setup.CheckMemory(s.memory); err != nil {
+			return nil, usageError{fmt.Errorf("--memory: %w", err)}
+		}
+	}
 	log := logrus.New()
 	log.SetOutput(os.Stderr)
 	log.SetLevel(logrus.WarnLevel)
 	if s.verbose {
 		log.SetLevel(logrus.DebugLevel)
 	}
-	return setup.Provider(setup.Config{Repository: s.repository, Log: log})(ctx)
+	return setup.Provider(setup.Config{Repository: s.repository, Memory: s.memory, Log: log})(ctx)
 }

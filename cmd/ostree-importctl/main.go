@@ -68,6 +68,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 type settings struct {
 	system, session, local, json, quiet, verbose bool
 	address, repository                          string
+	memory                                       int // MiB; 0: the default
 }
 
 func rootCommand() *cobra.Command {
@@ -85,6 +86,7 @@ func rootCommand() *cobra.Command {
 	flags.StringVar(&s.address, "address", "", "talk to a daemon on the bus at this `address`")
 	flags.BoolVar(&s.local, "local", false, "do the work in this process, without bus or daemon")
 	flags.StringVar(&s.repository, "repo", "", "`path` of the repository, with --local (default "+setup.DefaultRepository()+")")
+	flags.IntVar(&s.memory, "memory", 0, fmt.Sprintf("`MiB` of memory that all work on images shares, with --local (default %d)", setup.DefaultMemory))
 	flags.BoolVar(&s.json, "json", false, "print one JSON document on standard output")
 	flags.BoolVarP(&s.quiet, "quiet", "q", false, "show no progress")
 	flags.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens, with --local")

@@ -40,6 +40,9 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--log-level: %w", err)
 	}
+	if err := setup.CheckMemory(o.memory); err != nil {
+		return fmt.Errorf("--memory: %w", err)
+	}
 	log := systemd.NewLogger(level)
 
 	// Nothing is reloaded yet, but a reload must not end the daemon either.
@@ -53,7 +56,7 @@ func (o *options) run(ctx context.Context) error {
 			log.WithError(err).Error("cannot make /sysroot writable")
 		}
 	}
-	open := setup.Provider(setup.Config{Repository: o.repository, Jobs: o.jobs, Log: log})
+	open := setup.Provider(setup.Config{Repository: o.repository, Jobs: o.jobs, Memory: o.memory, Log: log})
 	manager, err := daemon.New(daemon.Config{
 		Importer: func() (*importer.Importer, error) { return open(ctx) },
 		StateDir: o.stateDir,

@@ -15,7 +15,7 @@ type options struct {
 	system, session, introspect, remount    bool
 	address, repository, stateDir, logLevel string
 	idleTimeout                             time.Duration
-	jobs                                    int
+	jobs, memory                            int
 }
 
 func command() *cobra.Command {
@@ -45,6 +45,7 @@ func command() *cobra.Command {
 	flags.DurationVar(&o.idleTimeout, "idle-timeout", idleTimeout(), "leave after this `time` without calls and jobs; 0: never")
 	flags.StringVar(&o.logLevel, "log-level", "info", "`level` of messages: error, warning, info, debug")
 	flags.IntVar(&o.jobs, "jobs", 0, "fetch this `number` of an image's layers at once (default: the program's choice)")
+	flags.IntVar(&o.memory, "memory", setup.DefaultMemory, "`MiB` of memory that all work on images shares")
 	flags.BoolVar(&o.introspect, "bus-introspect", false, "print the D-Bus interface as XML")
 	cmd.MarkFlagsMutuallyExclusive("system", "session", "address")
 	return cmd

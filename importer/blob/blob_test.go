@@ -105,7 +105,7 @@ func TestRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var written atomic.Int32
-			n, err := Read(t.Context(), bytes.NewReader(blob), layerOf(blob, data), 3, func(_ context.Context, archive io.Reader, files *Writers) error {
+			n, err := Read(t.Context(), bytes.NewReader(blob), layerOf(blob, data), Options{Writers: 3}, func(_ context.Context, archive io.Reader, files *Writers) error {
 				return readFiles(archive, files, func(name string, content []byte) error {
 					written.Add(1)
 					i := int(name[0] - '0')
@@ -127,15 +127,15 @@ func TestRead(t *testing.T) {
 func TestReadLess(t *testing.T) {
 	data := archive(t, 100_000)
 	nothing := func(context.Context, io.Reader, *Writers) error { return nil }
-	if n, err := Read(t.Context(), bytes.NewReader(data), layerOf(data, data), 0, nothing); err != nil || n != int64(len(data)) {
+	if n, err := Read(t.Context(), bytes.NewReader(data), layerOf(data, data), Options{Writers: 0}, nothing); err != nil || n != int64(len(data)) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 	damaged := bytes.Clone(data)
 	damaged[len(damaged)-1] = 1
-	if _, err := Read(t.Context(), bytes.NewReader(damaged), layerOf(data, data), 0, nothing); !errors.Is(err, ErrDigest) {
+	if _, err := Read(t.Context(), bytes.NewReader(damaged), layerOf(data, data), Options{Writers: 0}, nothing); !errors.Is(err, ErrDigest) {
 		t.Errorf("Read = %v", err)
 	}
-	if _, err := Read(t.Context(), bytes.NewReader(damaged), layerOf(damaged, data), 0, nothing); !errors.Is(err, ErrDiffID) {
+	if _, err := Read(t.Context(), bytes.NewReader(damaged), layerOf(damaged, data), Options{Writers: 0}, nothing); !errors.Is(err, ErrDiffID) {
 		t.Errorf("Read = %v", err)
 	}
 }
@@ -179,7 +179,7 @@ func TestFirstError(t *testing.T) {
 		}, layerOf(data[:515], data[:515]), ErrTruncated},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Read(t.Context(), test.r, test.layer, 1, test.read); !errors.Is(err, test.want) {
+			if _, err := Read(t.Context(), test.r, test.layer, Options{Writers: 1}, test.read); !errors.Is(err, test.want) {
 				t.Errorf("Read = %v", err)
 			}
 			checkGoroutines(t)
@@ -189,7 +189,7 @@ func TestFirstError(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		r, w := io.Pipe()
 		defer w.Close()
-		_, err := Read(ctx, r, layerOf(data, data), 1, func(_ context.Context, archive io.Reader, files *Writers) error {
+		_, err := Read(ctx, r, layerOf(data, data), Options{Writers: 1}, func(_ context.Context, archive io.Reader, files *Writers) error {
 			cancel(canceled)
 			return readFiles(archive, files, fine)
 		})
@@ -205,7 +205,7 @@ func TestLastWriter(t *testing.T) {
 	broken := errors.New("broken")
 	data := archive(t, 10)
 	done := make(chan struct{})
-	_, err := Read(t.Context(), bytes.NewReader(data), layerOf(data, data), 1, func(_ context.Context, archive io.Reader, files *Writers) error {
+	_, err := Read(t.Context(), bytes.NewReader(data), layerOf(data, data), Options{Writers: 1}, func(_ context.Context, archive io.Reader, files *Writers) error {
 		defer close(done)
 		return readFiles(archive, files, func(string, []byte) error {
 			<-done
@@ -223,7 +223,7 @@ func TestReaderError(t *testing.T) {
 	data := archive(t, 10)
 	for _, size := range []int64{10, SmallFile + 1} {
 		var got error
-		_, err := Read(t.Context(), bytes.NewReader(data), layerOf(data, data), 1, func(_ context.Context, _ io.Reader, files *Writers) error {
+		_, err := Read(t.Context(), bytes.NewReader(data), layerOf(data, data), Options{Writers: 1}, func(_ context.Context, _ io.Reader, files *Writers) error {
 			got = files.Write(size, iotest.ErrReader(broken), func(content io.Reader) error {
 				_, err := io.Copy(io.Discard, content)
 				return fmt.Errorf("writing: %w", err)

@@ -11,49 +11,74 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
+
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 )
 
-// maxZstdWindow is the memory that a zstd frame may ask for, the same as that of the zstd command.
-const maxZstdWindow = 128 << 20
-
-const tarBlock = 512
+const (
+	tarBlock = 512
+	// inputBuffer is the size of the buffer before a decoder.
+	inputBuffer = 64 << 10
+	// decoderMemory is what a decoder takes beside its window: zstd's has buffers for output and for a block.
+	decoderMemory = 2 << 20
+)
 
 // decompressor reads what its source, which is compressed in one of the known ways or not at all, holds uncompressed. The first
 // Read finds out the way. All members, frames and streams that follow each other are read.
 type decompressor struct {
 	src     *bufio.Reader
+	memory  *budget.Share
 	decoder io.Reader // nil before the first Read
+	window  int64     // the largest that was taken from memory
+	refused error     // why a window could not be taken
 }
 
-func newDecompressor(src io.Reader) *decompressor {
-	return &decompressor{src: bufio.NewReaderSize(src, 64<<10)}
+func newDecompressor(src io.Reader, memory *budget.Share) *decompressor {
+	return &decompressor{src: bufio.NewReaderSize(src, inputBuffer), memory: memory}
 }
 
-// Read fails with ErrTruncated for compressed data that ends too early and with ErrCompression for data that is damaged. The
-// source's own errors are in the chain.
-func (d *decompressor) Read(p []byte) (int, error) {
+// Read fails with ErrTruncated for compressed data that ends too early, with ErrCompression for data that is damaged, and with ErrMemory
+// or an error of the memory for a window that can't be had. The source's own errors are in the chain.
+func (d *decompressor) Read(p []byte) (n int, err error) {
 	if d.decoder == nil {
-		decoder, err := openDecoder(d.src)
-		if err != nil {
-			return 0, compressionError(err)
+		d.decoder, err = d.open()
+	}
+	if err == nil {
+		n, err = d.decoder.Read(p)
+	}
+	switch {
+	case err == nil || err == io.EOF:
+		return n, err
+	case d.refused != nil: // whatever the decoder has made of it
+		return n, d.refused
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return n, fmt.Errorf("%w: its compressed data is cut", ErrTruncated)
+	}
+	return n, fmt.Errorf("%w: %w", ErrCompression, err)
+}
+
+// need takes the memory for a window that the next frame or block has, if it is larger than those before.
+func (d *decompressor) need(window, limit int64) error {
+	if d.refused == nil && window > limit {
+		d.refused = fmt.Errorf("%w: a window of %d MiB, where at most %d MiB are allowed", ErrMemory, (window+1<<20-1)>>20, limit>>20)
+	}
+	if d.refused == nil && window > d.window {
+		more := window - d.window
+		if d.window == 0 {
+			more += decoderMemory
 		}
-		d.decoder = decoder
+		d.refused = d.memory.Take(more)
+		if errors.Is(d.refused, budget.ErrLimit) {
+			d.refused = fmt.Errorf("%w: %w", ErrMemory, d.refused)
+		}
+		d.window = window
 	}
-	n, err := d.decoder.Read(p)
-	if err != nil && err != io.EOF {
-		err = compressionError(err)
-	}
-	return n, err
+	return d.refused
 }
 
-func compressionError(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: its compressed data is cut", ErrTruncated)
-	}
-	return fmt.Errorf("%w: %w", ErrCompression, err)
-}
-
-func openDecoder(src *bufio.Reader) (io.Reader, error) {
+func (d *decompressor) open() (io.Reader, error) {
+	src := d.src
 	start, err := src.Peek(tarBlock)
 	if err != nil && err != io.EOF {
 		return nil, err
@@ -63,9 +88,10 @@ func openDecoder(src *bufio.Reader) (io.Reader, error) {
 		return gzip.NewReader(src)
 	case isZstd(start):
 		// One frame after the other in the caller's goroutine: the stages around are concurrent enough, and it takes less memory.
-		return zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
+		return zstd.NewReader(newZstdGuard(src, d.need), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
 	case bytes.HasPrefix(start, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
-		return xz.NewReader(newXZGuard(src))
+		// The decoder takes at least DictCap, so that is the smallest there is: each block has its own.
+		return xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(newXZGuard(src, d.need))
 	case len(start) == 0 || isTar(start):
 		return src, nil
 	}

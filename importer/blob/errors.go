@@ -16,6 +16,7 @@ var (
 	ErrCompression = errors.New("the layer's compression is unknown or damaged")
 	ErrTruncated   = errors.New("the layer ends too early")
 	ErrArchive     = errors.New("the layer is not a valid tar archive")
+	ErrMemory      = errors.New("the layer needs too much memory to be decompressed")
 )
 
 // EntryError is an entry of an archive that can't be imported.
@@ -61,7 +62,7 @@ func ArchiveError(err error) error {
 // IsDamage reports whether an error says that a layer's bytes are not what they should be. Such an error may come from a blob that
 // is not the right one.
 func IsDamage(err error) bool {
-	for _, damage := range []error{ErrCompression, ErrTruncated, ErrArchive, ErrDiffID} {
+	for _, damage := range []error{ErrCompression, ErrTruncated, ErrArchive, ErrDiffID, ErrMemory} {
 		if errors.Is(err, damage) {
 			return true
 		}

@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 )
 
 const (
 	blobBuffer    = 64 << 10
 	archiveBuffer = 256 << 10
+
+	// streamMemory is the memory of a stream, in bytes, without the window of a decoder.
+	streamMemory = readaheadBuffers*(blobBuffer+archiveBuffer) + inputBuffer + 64<<10
 )
 
 // stream is a layer's uncompressed archive while it is read, decompressed and verified.
@@ -23,7 +28,7 @@ type stream struct {
 }
 
 // openStream starts to read r. What it starts ends with ctx and is counted by running; r is then closed if it can be.
-func openStream(ctx context.Context, running *sync.WaitGroup, r io.Reader, layer Layer) (*stream, error) {
+func openStream(ctx context.Context, running *sync.WaitGroup, r io.Reader, layer Layer, memory *budget.Share) (*stream, error) {
 	if layer.Descriptor.Size < anySize {
 		return nil, fmt.Errorf("%w: the descriptor says %d bytes", ErrSize, layer.Descriptor.Size)
 	}
@@ -45,7 +50,7 @@ func openStream(ctx context.Context, running *sync.WaitGroup, r io.Reader, layer
 	s.blob = newReadahead(ctx.Done(), running, r, blobBuffer, blob.inspect)
 	decompressing, stop := context.WithCancel(ctx)
 	s.stopDecompressing = stop
-	s.archive = newReadahead(decompressing.Done(), &s.decompressing, newDecompressor(s.blob), archiveBuffer, archive.inspect)
+	s.archive = newReadahead(decompressing.Done(), &s.decompressing, newDecompressor(s.blob, memory), archiveBuffer, archive.inspect)
 	running.Go(s.decompressing.Wait)
 	return s, nil
 }

@@ -14,6 +14,8 @@ const (
 	SmallFile = 1 << 20
 	// queuedPerWriter is the number of buffered contents per writer: one being written and two waiting.
 	queuedPerWriter = 3
+	// writerMemory is the memory of a writer, in bytes.
+	writerMemory = (queuedPerWriter + 1) * SmallFile
 )
 
 // Writers write contents of an archive, several at once and within a fixed amount of memory. Their methods are called by one
@@ -32,11 +34,16 @@ type writeJob struct {
 	write  func(io.Reader) error
 }
 
-// startWriters starts n writers, or a default for 0. They end with ctx, at the latest, and end it through fail when they fail.
-func startWriters(ctx context.Context, fail context.CancelCauseFunc, running *sync.WaitGroup, n int) *Writers {
-	if n <= 0 {
-		n = min(runtime.GOMAXPROCS(0), maxWriters)
+// writersFor gives the number of writers: n, or a default for 0.
+func writersFor(n int) int {
+	if n > 0 {
+		return n
 	}
+	return min(runtime.GOMAXPROCS(0), maxWriters)
+}
+
+// startWriters starts n writers. They end with ctx, at the latest, and end it through fail when they fail.
+func startWriters(ctx context.Context, fail context.CancelCauseFunc, running *sync.WaitGroup, n int) *Writers {
 	w := &Writers{stop: ctx.Done(), fail: fail, jobs: make(chan writeJob, queuedPerWriter*n), buffers: make(chan []byte, queuedPerWriter*n)}
 	for range cap(w.buffers) {
 		w.buffers <- nil

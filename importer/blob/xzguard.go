@@ -12,11 +12,12 @@ const maxXZDictionary = 64 << 20
 
 var errXZ = errors.New("xz: damaged structure")
 
-// xzGuard passes an xz file on unchanged and fails at a block that asks for a larger dictionary than maxXZDictionary: the decoder
-// takes whatever a block asks for, and the format permits 4 GiB. It follows the structure of the file (xz file format 1.2.1,
+// xzGuard passes an xz file on unchanged. At each block it asks need for the memory of the block's dictionary, before the decoder sees
+// the block: the decoder takes whatever a block asks for, and the format permits 4 GiB. It follows the structure of the file (xz file format 1.2.1,
 // LZMA2 chunks as in lzma2_decoder of XZ Utils) without decompressing, so that it finds the header of every block.
 type xzGuard struct {
 	src   *bufio.Reader
+	need  func(window, limit int64) error
 	pass  int64        // bytes to pass on before next looks at what follows
 	next  func() error // looks at the part that src is at, and sets pass
 	check int64        // size of the check that follows a block
@@ -24,8 +25,8 @@ type xzGuard struct {
 	left  uint64       // numbers that the index has yet
 }
 
-func newXZGuard(src *bufio.Reader) *xzGuard {
-	g := &xzGuard{src: src}
+func newXZGuard(src *bufio.Reader, need func(window, limit int64) error) *xzGuard {
+	g := &xzGuard{src: src, need: need}
 	g.next = g.streamHeader
 	return g
 }
@@ -99,15 +100,15 @@ func (g *xzGuard) blockOrIndex() error {
 	if err != nil {
 		return err
 	}
-	if err := checkXZBlock(header); err != nil {
+	if err := g.checkBlock(header); err != nil {
 		return err
 	}
 	g.then(int64(size), g.chunk)
 	return nil
 }
 
-// checkXZBlock looks through the filters of a block header.
-func checkXZBlock(header []byte) error {
+// checkBlock looks through the filters of a block header.
+func (g *xzGuard) checkBlock(header []byte) error {
 	flags, rest := header[1], header[2:]
 	number := func() (n uint64, err error) {
 		n, length := xzNumber(rest)
@@ -141,8 +142,8 @@ func checkXZBlock(header []byte) error {
 			return errXZ
 		}
 		bits := rest[0]
-		if dictionary := uint64(2|bits&1) << (bits/2 + 11); dictionary > maxXZDictionary {
-			return fmt.Errorf("xz: it needs %d MiB of memory, and at most %d MiB are given", dictionary>>20, maxXZDictionary>>20)
+		if err := g.need(int64(2|bits&1)<<(bits/2+11), maxXZDictionary); err != nil {
+			return err
 		}
 		rest = rest[size:]
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 )
 
 // xzSamples covers the parts of the format: check kinds, several blocks, known sizes, stored chunks, streams with padding between.
@@ -33,11 +35,14 @@ func xzSamples(t testing.TB) map[string][]byte {
 	}
 }
 
+// noLimit lets every window through.
+func noLimit(int64, int64) error { return nil }
+
 func TestXZGuardPassesOn(t *testing.T) {
 	for name, data := range xzSamples(t) {
 		t.Run(name, func(t *testing.T) {
 			for _, src := range []io.Reader{bytes.NewReader(data), iotest.OneByteReader(bytes.NewReader(data))} {
-				got, err := io.ReadAll(newXZGuard(bufio.NewReaderSize(src, 4096)))
+				got, err := io.ReadAll(newXZGuard(bufio.NewReaderSize(src, 4096), noLimit))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -58,14 +63,14 @@ func TestXZGuardRefuses(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"first block", large, "it needs 96 MiB of memory"},
-		{"second stream", append(bytes.Clone(small), large...), "it needs 96 MiB of memory"},
+		{"first block", large, "a window of 96 MiB, where at most 64 MiB"},
+		{"second stream", append(bytes.Clone(small), large...), "a window of 96 MiB, where at most 64 MiB"},
 		{"other filter", compress(t, text, "xz", "-c", "--x86", "--lzma2"), "filter 0x4 is not supported"},
 		{"cut", small[:len(small)-30], "unexpected EOF"},
 		{"cut in a header", small[:14], "unexpected EOF"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := io.ReadAll(newXZGuard(bufio.NewReader(bytes.NewReader(test.data))))
+			_, err := io.ReadAll(newXZGuard(bufio.NewReader(bytes.NewReader(test.data)), newDecompressor(nil, budget.Alone()).need))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want one with %q", err, test.want)
 			}
@@ -77,7 +82,7 @@ func TestXZGuardRefuses(t *testing.T) {
 func FuzzXZGuard(f *testing.F) {
 	f.Add(compress(f, []byte("some text"), "xz", "-1c"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := io.ReadAll(newXZGuard(bufio.NewReaderSize(bytes.NewReader(data), 4096)))
+		got, err := io.ReadAll(newXZGuard(bufio.NewReaderSize(bytes.NewReader(data), 4096), noLimit))
 		if !bytes.HasPrefix(data, got) {
 			t.Fatal("the guard changed what it passed on")
 		}

@@ -197,7 +197,7 @@ func documents(t testing.TB, dir string, r encapsulate.Result) (m ocispec.Manife
 func uncompressed(t testing.TB, dir string, l encapsulate.Layer) []byte {
 	t.Helper()
 	var archive bytes.Buffer
-	_, err := blob.Read(t.Context(), bytes.NewReader(readBlob(t, dir, l.Descriptor.Digest)), blob.Layer{Descriptor: l.Descriptor, DiffID: l.DiffID}, 0,
+	_, err := blob.Read(t.Context(), bytes.NewReader(readBlob(t, dir, l.Descriptor.Digest)), blob.Layer{Descriptor: l.Descriptor, DiffID: l.DiffID}, blob.Options{},
 		func(_ context.Context, r io.Reader, _ *blob.Writers) error {
 			_, err := io.Copy(&archive, r)
 			return err

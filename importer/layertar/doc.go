@@ -23,5 +23,5 @@
 //   - No commit is written before the last byte of the blob is verified. Without a commit, nothing of a staging can land.
 //   - One blob, one set of rules and one policy give one commit checksum, on every host and in every repository mode.
 //   - No entry leads out of the image: there is no ".." in a path, and symbolic links are followed inside the image only.
-//   - Memory grows with the number of entries, which is bounded, not with their content.
+//   - Memory grows with the number of entries, not with their content, and is taken from a budget first.
 package layertar

@@ -17,9 +17,8 @@ import (
 // archive/tar's own bound, as is that of names.
 const (
 	maxEntries    = 4 << 20
-	maxKept       = 256 << 20 // bytes of names, of attributes of directories, and of directories that aren't listed
-	maxPath       = 4096      // bytes
-	maxTarget     = 4095      // bytes of a symbolic link's target
+	maxPath       = 4096 // bytes
+	maxTarget     = 4095 // bytes of a symbolic link's target
 	maxXattrValue = 64 << 10
 	maxOwner      = 1<<32 - 2
 )

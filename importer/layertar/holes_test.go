@@ -108,7 +108,7 @@ func TestTooManyHoles(t *testing.T) {
 		"data are not holes": {archive(t, file("f", strings.Repeat("x", mb))), maxHoles, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := blob.Read(t.Context(), bytes.NewReader(test.archive), layerOf(test.archive, test.archive), 0,
+			_, err := blob.Read(t.Context(), bytes.NewReader(test.archive), layerOf(test.archive, test.archive), blob.Options{},
 				func(_ context.Context, archive io.Reader, files *blob.Writers) error {
 					r := newReader(&writers{newStaging(t, repo), files, nil}, Options{})
 					r.holes.total = test.before

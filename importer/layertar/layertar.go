@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -15,6 +16,8 @@ type Options struct {
 	Labels           Labels // nil for none
 	DropSpecialFiles bool   // leave devices and fifos out, counted under FilteredSpecial, instead of refusing the layer
 	Writers          int    // files written at once; 0 means one per processor, at most four
+	// Memory is what buffers, windows and the layer's tree are taken from; nil for a budget of the default size.
+	Memory *budget.Share
 }
 
 // Labels are the SELinux labels that a policy says. Its methods are called by several goroutines at once. *selinux.Policy is one.
@@ -47,8 +50,12 @@ func Import(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer Laye
 	if opts.Labels != nil && opts.Labels.ID() == "" {
 		opts.Labels = nil
 	}
+	if opts.Memory == nil {
+		opts.Memory = budget.Alone()
+	}
 	var entries *reader
-	uncompressed, err := blob.Read(ctx, r, layer, opts.Writers, func(_ context.Context, archive io.Reader, files *blob.Writers) error {
+	reading := blob.Options{Writers: opts.Writers, Memory: opts.Memory}
+	uncompressed, err := blob.Read(ctx, r, layer, reading, func(_ context.Context, archive io.Reader, files *blob.Writers) error {
 		entries = newReader(&writers{st, files, opts.Labels}, opts)
 		return entries.readAll(archive)
 	})

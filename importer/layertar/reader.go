@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -19,11 +20,15 @@ type reader struct {
 	tree     *tree
 	marker   *content // of every whiteout and opaque marker; nil before the first
 	count    int
+	taken    int64 // memory for the tree
 	holes    holes
 	filtered map[string]uint32
 }
 
 func newReader(files *writers, opts Options) *reader {
+	if opts.Memory == nil {
+		opts.Memory = budget.Alone()
+	}
 	return &reader{files: files, opts: opts, tree: newTree()}
 }
 
@@ -46,10 +51,22 @@ func (r *reader) readAll(archive io.Reader) error {
 			return err
 		}
 		r.tree.kept += len(header.Name) + len(header.Linkname)
-		if r.tree.kept > maxKept {
-			return blob.NewEntryError(header.Name, fmt.Errorf("the layer's names, attributes and missing directories take more than %d MiB", maxKept>>20))
+		if err := r.takeMemory(); err != nil {
+			return blob.NewEntryError(header.Name, err)
 		}
 	}
+}
+
+// takeMemory takes the memory that the tree has come to need. It looks after each entry, which adds little.
+func (r *reader) takeMemory() error {
+	more := int64(r.tree.kept) - r.taken
+	r.taken += more
+	err := r.opts.Memory.Take(more)
+	var limit *budget.LimitError
+	if errors.As(err, &limit) {
+		return fmt.Errorf("the layer's entries, with the window to decompress it, take more than %d MiB: %w", limit.Size>>20, err)
+	}
+	return err
 }
 
 // add adds one entry.

@@ -12,7 +12,8 @@ import (
 
 const (
 	impliedMode = 0o755 // of directories that the archive doesn't list
-	impliedSize = 512   // bytes that one of them takes without its path
+	dirSize     = 512   // bytes that a directory takes without its name, also when it is written
+	nodeSize    = 256   // bytes that anything else takes without its name
 
 	componentSize = 16 // bytes of a path's component in a list, without its text
 )
@@ -48,7 +49,7 @@ type tree struct {
 	rootOwned bool // the root has its owner
 	pending   []*node
 	held      map[string]*heldFile // files that aren't in the layer except through hard links, by path
-	kept      int                  // bytes, roughly, that names, links and attributes take
+	kept      int                  // bytes, roughly, that it takes, names and attributes included
 	links     links
 }
 
@@ -104,7 +105,7 @@ func (t *tree) parent(path []string, o owner) *node {
 		if next == nil || !next.isDir() {
 			next = newDir(o)
 			t.setChild(dir, name, next)
-			t.kept += impliedSize + 2*length // its path will stand in the commit's metadata
+			t.kept += 2 * length // its path will stand in the commit's metadata
 		}
 		dir = next
 	}
@@ -122,6 +123,11 @@ func (t *tree) setChild(dir *node, name string, n *node) {
 		t.links.forget()
 	}
 	dir.children[name] = n
+	if n.isDir() {
+		t.kept += dirSize
+	} else {
+		t.kept += nodeSize
+	}
 }
 
 // putDir lists a directory. One that is there already keeps what it holds.
@@ -144,7 +150,11 @@ func (t *tree) putDir(path []string, o owner, mode uint32, xattrs objects.Xattrs
 }
 
 // hold keeps a file for the hard links to it.
-func (t *tree) hold(path []string, f *heldFile) { t.held[strings.Join(path, "/")] = f }
+func (t *tree) hold(path []string, f *heldFile) {
+	name := strings.Join(path, "/")
+	t.held[name] = f
+	t.kept += nodeSize + len(name)
+}
 
 // takeHeld gives the content that is held back at a path, or nil.
 func (t *tree) takeHeld(path []string) *content {

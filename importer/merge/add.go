@@ -40,6 +40,9 @@ func (l *layer) add(target *dir, tree objects.Checksum, path, at string) error {
 		return nil
 	}
 	t, err := l.read(tree)
+	if err == nil {
+		err = l.takeTree(t)
+	}
 	if err != nil {
 		return err
 	}

@@ -65,12 +65,43 @@ func (d *dir) remove(name string) {
 	d.stale = true
 }
 
+// Memory, in bytes and without the names, that parts of the merged tree take, also when they are written.
+const (
+	fileSize = 160
+	dirSize  = 512
+	nameSize = 96 // of a name or checksum in a table
+)
+
+// takeTree takes the memory for the entries of a dirtree in a directory of the merged tree.
+func (m *merger) takeTree(t objects.DirTree) error {
+	size := fileSize*len(t.Files) + dirSize*len(t.Dirs)
+	for _, f := range t.Files {
+		size += len(f.Name)
+	}
+	for _, d := range t.Dirs {
+		size += len(d.Name)
+	}
+	return m.memory.Take(int64(size))
+}
+
+// takeNames takes the memory for a table of names.
+func (m *merger) takeNames(names []string) error {
+	size := nameSize * len(names)
+	for _, name := range names {
+		size += len(name)
+	}
+	return m.memory.Take(int64(size))
+}
+
 // load reads the entries of a directory that nobody has looked at.
 func (m *merger) load(d *dir) error {
 	if d.files != nil {
 		return nil
 	}
 	t, err := m.read(d.tree)
+	if err == nil {
+		err = m.takeTree(t)
+	}
 	if err != nil {
 		return err
 	}

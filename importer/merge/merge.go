@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/selinux"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -19,6 +20,8 @@ type Options struct {
 	Rules layertar.Rules
 	// Labels is the policy that base and layers are labelled by; nil for none.
 	Labels *selinux.Policy
+	// Memory is what the merged tree is taken from; nil for a budget of the default size.
+	Memory *budget.Share
 }
 
 // Tree is the result of a merge: the checksums of a root dirtree and its dirmeta.
@@ -48,8 +51,11 @@ func (e *LayerError) Unwrap() error { return e.Err }
 // don't record it, are overlaid as if their archive had listed every directory.
 func Merge(ctx context.Context, st ostreerepo.Objects, base *objects.Commit, layers []objects.Checksum, opts Options) (Tree, error) {
 	m := &merger{
-		ctx: ctx, st: st, paths: newPaths(opts.Rules), policy: opts.Labels,
+		ctx: ctx, st: st, paths: newPaths(opts.Rules), policy: opts.Labels, memory: opts.Memory,
 		labeled: map[labeledMeta]objects.Checksum{}, marked: map[objects.Checksum]bool{},
+	}
+	if m.memory == nil {
+		m.memory = budget.Alone()
 	}
 	if err := m.begin(base); err != nil {
 		return Tree{}, err
@@ -77,6 +83,7 @@ type merger struct {
 	st     ostreerepo.Objects
 	paths  paths
 	policy *selinux.Policy
+	memory *budget.Share
 	root   *dir
 	plain  objects.Checksum // dirmeta of a directory that nothing describes: 0755, owned by root, without a label
 	made   int              // directories that ensure has made
@@ -113,6 +120,9 @@ func (m *merger) overlay(commit objects.Checksum) error {
 		names, ok := v.AsStrings()
 		if !ok {
 			return fmt.Errorf("commit %s: metadata %s has type %q, want \"as\"", commit, layertar.MetaImplied, v.Type)
+		}
+		if err := m.takeNames(names); err != nil {
+			return err
 		}
 		for _, name := range names {
 			l.implied[name] = true
@@ -152,7 +162,7 @@ func (m *merger) hasMarker(tree objects.Checksum) (bool, error) {
 		}
 	}
 	m.marked[tree] = found
-	return found, nil
+	return found, m.memory.Take(nameSize)
 }
 
 // read reads a dirtree, unless the merge is canceled.

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -29,6 +30,8 @@ type Options struct {
 	// somebody vouches for what it brings.
 	KeepDetached bool
 	Writers      int // objects written at once; 0 means one per processor, at most four
+	// Memory is what buffers, windows and the tables of objects are taken from; nil for a budget of the default size.
+	Memory *budget.Share
 }
 
 // Stats tells what was read.
@@ -53,7 +56,7 @@ type Commit struct {
 // Options.Verify, an error of st, or one of blob.Read, which also says when r is closed.
 func ReadCommit(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, opts Options) (Commit, Stats, error) {
 	entries := &reader{st: st, verify: opts.Verify}
-	if err := entries.read(ctx, r, layer, opts.Writers); err != nil {
+	if err := entries.read(ctx, r, layer, opts); err != nil {
 		return Commit{}, Stats{}, err
 	}
 	c := entries.commit
@@ -100,7 +103,7 @@ func writeDetached(st *ostreerepo.Staging, c objects.Checksum, brought objects.D
 // with timestamp 0, the root directory of mode 0755 and user and group 0.
 func ReadChunk(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, opts Options) (objects.Checksum, Stats, error) {
 	entries := &reader{st: st, chunk: make(map[objects.Checksum]struct{})}
-	if err := entries.read(ctx, r, layer, opts.Writers); err != nil {
+	if err := entries.read(ctx, r, layer, opts); err != nil {
 		return objects.Checksum{}, Stats{}, err
 	}
 	commit, err := writeChunk(st, entries.chunk)

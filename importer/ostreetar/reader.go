@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -19,6 +20,11 @@ const (
 	maxEntries  = 4 << 20
 	maxMetadata = 128 << 20 // bytes of a metadata object: libostree's own limit
 	permissions = 0o7777
+
+	// objectSize is the memory, in bytes, of an object in the table of a chunk and when the chunk commit is written.
+	objectSize = 256
+	// metadataCopies is how often a metadata object that is not small is in memory while it is read and written.
+	metadataCopies = 3
 )
 
 // reader reads the entries of a commit layer or of a chunk.
@@ -27,6 +33,8 @@ type reader struct {
 	verify func(ctx context.Context, commit, detached []byte) error
 	files  *blob.Writers
 	stats  Stats
+	memory *budget.Share
+	large  int64 // size of the largest metadata object for which memory was taken
 
 	commit *commit                       // of a commit layer, when it was read
 	chunk  map[objects.Checksum]struct{} // the content objects of a chunk; nil for a commit layer
@@ -52,9 +60,13 @@ type pendingXattrs struct {
 }
 
 // read reads the whole blob.
-func (r *reader) read(ctx context.Context, src io.Reader, layer blob.Layer, writers int) error {
+func (r *reader) read(ctx context.Context, src io.Reader, layer blob.Layer, opts Options) error {
+	if r.memory = opts.Memory; r.memory == nil {
+		r.memory = budget.Alone()
+	}
 	var err error
-	r.stats.Uncompressed, err = blob.Read(ctx, src, layer, writers, func(ctx context.Context, archive io.Reader, files *blob.Writers) error {
+	reading := blob.Options{Writers: opts.Writers, Memory: r.memory}
+	r.stats.Uncompressed, err = blob.Read(ctx, src, layer, reading, func(ctx context.Context, archive io.Reader, files *blob.Writers) error {
 		r.files = files
 		return r.readAll(ctx, archive)
 	})
@@ -147,7 +159,7 @@ func (r *reader) checkOrder(k kind) error {
 }
 
 func (r *reader) addCommit(h *tar.Header, c objects.Checksum, source io.Reader) error {
-	b, err := readMetadata(h, source)
+	b, err := r.readMetadata(h, source)
 	if err != nil {
 		return err
 	}
@@ -165,7 +177,7 @@ func (r *reader) addDetached(ctx context.Context, h *tar.Header, c objects.Check
 	if c != r.commit.checksum {
 		return blob.NewEntryError(h.Name, fmt.Errorf("detached metadata of another commit than %s", r.commit.checksum))
 	}
-	b, err := readMetadata(h, source)
+	b, err := r.readMetadata(h, source)
 	if err != nil {
 		return err
 	}
@@ -188,20 +200,35 @@ func (r *reader) settle(ctx context.Context, detached []byte) error {
 }
 
 // readMetadata reads a metadata object, whose memory grows as it comes and not as its header promises.
-func readMetadata(h *tar.Header, source io.Reader) ([]byte, error) {
-	if err := checkMetadata(h); err != nil {
+func (r *reader) readMetadata(h *tar.Header, source io.Reader) ([]byte, error) {
+	if err := r.checkMetadata(h); err != nil {
 		return nil, err
 	}
 	b, err := readSized(h.Size, source)
 	return b, blob.ArchiveError(err)
 }
 
-func checkMetadata(h *tar.Header) error {
+// checkMetadata checks what the entry of a metadata object says, and takes the memory that it needs. Of the large ones one at a time is
+// read.
+func (r *reader) checkMetadata(h *tar.Header) error {
 	if h.Typeflag != tar.TypeReg {
 		return blob.NewEntryError(h.Name, fmt.Errorf("a metadata object must be a regular file, not one of type %q", h.Typeflag))
 	}
 	if h.Size > maxMetadata {
 		return blob.NewEntryError(h.Name, fmt.Errorf("the metadata object has %d bytes, more than %d", h.Size, maxMetadata))
+	}
+	if h.Size <= max(blob.SmallFile, r.large) {
+		return nil
+	}
+	more := h.Size - r.large
+	r.large = h.Size
+	return r.take(h, metadataCopies*more)
+}
+
+// take takes memory for an entry.
+func (r *reader) take(h *tar.Header, n int64) error {
+	if err := r.memory.Take(n); err != nil {
+		return blob.NewEntryError(h.Name, err)
 	}
 	return nil
 }
@@ -214,7 +241,7 @@ func readSized(size int64, source io.Reader) ([]byte, error) {
 
 // addMetadata writes a dirtree or dirmeta object.
 func (r *reader) addMetadata(h *tar.Header, k objects.Kind, c objects.Checksum, source io.Reader) error {
-	if err := checkMetadata(h); err != nil {
+	if err := r.checkMetadata(h); err != nil {
 		return err
 	}
 	if r.present(k, c) {
@@ -289,11 +316,12 @@ func (r *reader) readXattrs(h *tar.Header, source io.Reader) (objects.Checksum, 
 	if _, err := io.ReadFull(source, b); err != nil {
 		return objects.Checksum{}, blob.ArchiveError(err)
 	}
+	before := r.xattrs.kept
 	c, err := r.xattrs.add(b)
 	if err != nil {
 		return objects.Checksum{}, blob.NewEntryError(h.Name, err)
 	}
-	return c, nil
+	return c, r.take(h, int64(r.xattrs.kept-before))
 }
 
 // addFile writes a content object.
@@ -307,6 +335,9 @@ func (r *reader) addFile(h *tar.Header, c objects.Checksum, source io.Reader) er
 			return blob.NewEntryError(h.Name, errors.New("the object is in the layer twice"))
 		}
 		r.chunk[c] = struct{}{}
+		if err := r.take(h, objectSize); err != nil {
+			return err
+		}
 	}
 	pending := r.pending
 	r.pending = nil

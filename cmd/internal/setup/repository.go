@@ -32,7 +32,9 @@ type Config struct {
 	// Jobs is how many layers of an image are fetched at once; 0 is the
 	// importer's default.
 	Jobs int
-	Log  logrus.FieldLogger
+	// Memory, in MiB, is what all work on images shares; 0 is the default.
+	Memory int
+	Log    logrus.FieldLogger
 }
 
 // Provider returns an importer for the configured repository. The repository
@@ -43,6 +45,7 @@ func Provider(config Config) func(context.Context) (*importer.Importer, error) {
 	if config.Repository == "" {
 		config.Repository = DefaultRepository()
 	}
+	memory := limitMemory(config.Memory)
 	var mu sync.Mutex
 	var opened *importer.Importer
 	return func(ctx context.Context) (*importer.Importer, error) {
@@ -66,6 +69,7 @@ func Provider(config Config) func(context.Context) (*importer.Importer, error) {
 			Jobs: config.Jobs,
 			Log:  config.Log,
 
+			Memory:     memory,
 			TempOwners: proxyOwners(),
 			User:       user,
 			RPM:        &rpmdb.Reader{User: user},
