@@ -57,7 +57,7 @@ func encapsulateOptions(r *importer.EncapsulateRequest) []option {
 }
 
 func exportOptions(r *importer.ExportRequest) []option {
-	return []option{textOption("compression", &r.Compression)}
+	return append(accessOptions(&r.Access), textOption("compression", &r.Compression))
 }
 
 func copyOptions(r *importer.CopyRequest) []option {

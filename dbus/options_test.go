@@ -50,7 +50,7 @@ func requests() map[string][2]bound {
 			SingleLayer: true, Compression: "zstd", Prior: "docker://x:1", Access: someAccess,
 		}, "rev", "destination"), bind(encapsulateOptions, importer.EncapsulateRequest{})},
 		"Export": {
-			bind(exportOptions, importer.ExportRequest{Compression: "zstd"}, "image", "destination"),
+			bind(exportOptions, importer.ExportRequest{Compression: "zstd", Access: someAccess}, "image", "destination"),
 			bind(exportOptions, importer.ExportRequest{}),
 		},
 		"Copy": {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -15,15 +13,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
-	"github.com/ostree-importd/ostree-importd/tempdir"
 )
-
-// PushFunc copies an image of an OCI layout to a registry, so that its manifest keeps its digest. It may take over the directory that the
-// layout is in, which nobody else can enter. Its errors are as a Source's.
-type PushFunc func(ctx context.Context, from, to reference.Image, access Access) error
-
-// pushTag is the tag of an image that waits in a temporary layout for being pushed.
-const pushTag = "image"
 
 // Encapsulate writes a commit as an image, to an OCI layout, or to a registry by way of one. The same commit and request give the same
 // image. progress may be nil; it must not block.
@@ -41,45 +31,18 @@ func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, pro
 	if opts.Prior, err = im.priorManifest(ctx, req); err != nil {
 		return nil, err
 	}
-	layout := dest
-	if dest.Transport == reference.TransportRegistry {
-		dir, path, err := newPushDir()
-		if err != nil {
-			return nil, classify(StageEncapsulate, err)
+	var res *EncapsulateResult
+	err = im.deliver(ctx, dest, req.Access, progress, func(to reference.Image, how ocilayout.Options) (layers int, err error) {
+		if res, err = im.writeEncapsulated(ctx, commit, to, opts, how, progress); err != nil {
+			return 0, stopped(ctx, StageEncapsulate, classifyWritten(classify(StageEncapsulate, err), err))
 		}
-		defer im.closeTemporary(dir)
-		layout = reference.Image{Transport: reference.TransportOCI, Name: filepath.Join(path, "layout") + ":" + pushTag}
-	}
-	res, err := im.writeEncapsulated(ctx, commit, layout, opts, ocilayout.Options{NoSync: layout != dest}, progress)
+		return len(res.Layers), nil
+	})
 	if err != nil {
-		return nil, stopped(ctx, StageEncapsulate, classifyWritten(classify(StageEncapsulate, err), err))
-	}
-	if layout != dest {
-		if progress != nil {
-			progress(Progress{Stage: StagePush, LayersTotal: len(res.Layers)})
-		}
-		if err := im.push(ctx, layout, dest, req.Access); err != nil {
-			return nil, stopped(ctx, StagePush, classify(StagePush, err))
-		}
+		return nil, err
 	}
 	res.Destination = dest.String()
 	return res, nil
-}
-
-// newPushDir makes a directory, at path, that a push may take over. It is deleted with dir, which stays ours.
-func newPushDir() (dir *tempdir.Dir, path string, err error) {
-	dir, err = tempdir.New(tempdir.Shared, tempdir.SharedPrefix+"push-")
-	if err != nil {
-		return nil, "", err
-	}
-	path = dir.Path("push")
-	if err = os.Mkdir(path, 0o700); err == nil {
-		err = dir.Share()
-	}
-	if err != nil {
-		return nil, "", errors.Join(err, dir.Close())
-	}
-	return dir, path, nil
 }
 
 func checkEncapsulate(req EncapsulateRequest) (reference.Image, encapsulate.Options, error) {

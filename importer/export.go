@@ -12,48 +12,75 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/export"
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Export writes a stored image out: as an image to an OCI layout, or as the root that its layers make together to a file. Package export
-// tells what they hold. progress may be nil; it is called with the number of files and must not block.
+// Export writes a stored image out: as an image to an OCI layout or a registry, or as the root that its layers make together to a file.
+// Package export tells what they hold. progress may be nil; it is called with the number of files and must not block.
 func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func(Progress)) (*ExportResult, error) {
+	dest, compression, err := checkExport(req)
+	if err != nil {
+		return nil, err
+	}
+	var res *ExportResult
+	err = im.deliver(ctx, dest.Image, req.Access, progress, func(to reference.Image, how ocilayout.Options) (layers int, err error) {
+		written := dest
+		written.Image = to
+		res, layers, err = im.writeExport(ctx, req, written, compression, how, progress)
+		return layers, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+func checkExport(req ExportRequest) (export.Destination, ocilayout.Compression, error) {
 	dest, err := export.ParseDestination(req.Destination)
 	if err != nil {
-		return nil, &Error{Kind: KindInvalidReference, Stage: StageExport, Err: err}
+		return dest, ocilayout.Compression{}, &Error{Kind: KindInvalidReference, Stage: StageExport, Err: err}
 	}
 	format, err := ocilayout.ParseFormat(req.Compression)
 	if err == nil && dest.Root != "" && req.Compression != "" {
 		err = fmt.Errorf("a destination %s: has no layers that could be compressed by %q", dest.Root, req.Compression)
 	}
 	if err != nil {
-		return nil, &Error{Kind: KindInvalidOption, Stage: StageExport, Err: err}
+		return dest, ocilayout.Compression{}, &Error{Kind: KindInvalidOption, Stage: StageExport, Err: err}
 	}
+	return dest, ocilayout.Compression{Format: format}, nil
+}
+
+// writeExport writes the image to a place on this host, and returns the number of its layers.
+func (im *Importer) writeExport(
+	ctx context.Context, req ExportRequest, dest export.Destination, compression ocilayout.Compression, how ocilayout.Options,
+	progress func(Progress),
+) (res *ExportResult, layers int, err error) {
 	im.Sweep(ctx)
 	// Nothing of the image is collected meanwhile.
 	lock, err := im.lock(ctx, StageExport, false, progress)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer lock.Close()
 	image, err := im.storedImage(req.Image)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	res := &ExportResult{
+	res = &ExportResult{
 		Destination: req.Destination, Reference: image.name.String(), Commit: image.Commit.String(), ManifestDigest: image.Digest,
 	}
 	if dest.Root != "" {
 		err = im.exportRoot(ctx, image, dest, res, exportSteps(progress))
 	} else {
-		err = im.exportImage(ctx, image, dest, ocilayout.Compression{Format: format}, res, exportSteps(progress))
+		err = im.exportImage(ctx, image, dest, compression, how, res, exportSteps(progress))
 	}
 	if err != nil {
-		return nil, stopped(ctx, StageExport, classifyExport(image, dest, err))
+		return nil, 0, stopped(ctx, StageExport, classifyExport(image, dest, err))
 	}
-	return res, nil
+	return res, len(image.Manifest.Layers), nil
 }
 
 func (im *Importer) exportRoot(ctx context.Context, image namedImage, dest export.Destination, res *ExportResult, step func(uint64)) error {
@@ -72,13 +99,14 @@ func (im *Importer) exportRoot(ctx context.Context, image namedImage, dest expor
 }
 
 func (im *Importer) exportImage(
-	ctx context.Context, image namedImage, dest export.Destination, compression ocilayout.Compression, res *ExportResult, step func(uint64),
+	ctx context.Context, image namedImage, dest export.Destination, compression ocilayout.Compression, how ocilayout.Options,
+	res *ExportResult, step func(uint64),
 ) (err error) {
 	layers, err := im.heldLayers(image)
 	if err != nil {
 		return err
 	}
-	w, err := ocilayout.New(dest.Image, ocilayout.Options{})
+	w, err := ocilayout.New(dest.Image, how)
 	if err != nil {
 		return err
 	}

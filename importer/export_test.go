@@ -288,7 +288,7 @@ func TestExportRefusals(t *testing.T) {
 		kind    Kind
 		says    string
 	}{
-		{"a destination of no kind", func(_ *testing.T, _ *testHost, r *ExportRequest) { r.Destination = "docker://example.com/x" }, KindInvalidReference, "tar:FILE"},
+		{"a destination of no kind", func(_ *testing.T, _ *testHost, r *ExportRequest) { r.Destination = "docker-daemon:x" }, KindInvalidReference, "tar:FILE"},
 		{"a compression of no kind", func(_ *testing.T, _ *testHost, r *ExportRequest) { r.Compression = "lzma" }, KindInvalidOption, "lzma"},
 		{"nothing to compress", func(_ *testing.T, _ *testHost, r *ExportRequest) {
 			r.Destination, r.Compression = "tar:/tmp/x", "gzip"

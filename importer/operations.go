@@ -193,8 +193,9 @@ type Damage struct {
 // ExportRequest asks for a stored image to be written out.
 type ExportRequest struct {
 	Image       string `json:"image"`
-	Destination string `json:"destination"` // oci:DIR[:TAG], oci-archive:FILE, tar:FILE, squashfs:FILE or erofs:FILE
+	Destination string `json:"destination"` // oci:DIR[:TAG], oci-archive:FILE, docker://NAME, tar:FILE, squashfs:FILE or erofs:FILE
 	Compression string `json:"compression,omitempty"`
+	Access      Access `json:"access,omitzero"` // of the registry that is pushed to
 }
 
 // ExportResult is what Export wrote.
@@ -202,7 +203,7 @@ type ExportResult struct {
 	Destination    string        `json:"destination"`
 	Reference      string        `json:"reference"`
 	Commit         string        `json:"commit"`
-	ManifestDigest digest.Digest `json:"manifest_digest"` // of what was written, for oci: and oci-archive:; else of the stored image
+	ManifestDigest digest.Digest `json:"manifest_digest"` // of what was written, for an image with its layers; else of the stored image
 	ConfigFile     string        `json:"config_file,omitempty"`
 	Size           uint64        `json:"size"`
 	Cached         bool          `json:"cached"` // the destination held this image already

@@ -16,14 +16,16 @@ var export = operation[importer.ExportRequest, importer.ExportResult]{
 }
 
 func exportCommand(s *settings) *cobra.Command {
+	var access accessOptions
 	var request importer.ExportRequest
 	cmd := &cobra.Command{
 		Use:   "export IMGREF DEST",
 		Short: "Write a stored image out, and print where to",
 		Long: `Write a stored image out, and print where to.
 
-DEST is oci:DIR[:TAG] or oci-archive:FILE for an image with its layers, and
-tar:FILE, squashfs:FILE or erofs:FILE for the root that they make together.
+DEST is oci:DIR[:TAG], oci-archive:FILE or a registry's docker://HOST/NAME[:TAG]
+for an image with its layers, and tar:FILE, squashfs:FILE or erofs:FILE for the
+root that they make together.
 Over the bus it has to be where the daemon may write: see ostree-importctl(1).`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -31,6 +33,9 @@ Over the bus it has to be where the daemon may write: see ostree-importctl(1).`,
 				return err
 			}
 			if request.Destination, err = absoluteDestination(args[1]); err != nil {
+				return err
+			}
+			if request.Access, err = access.access(); err != nil {
 				return err
 			}
 			result, err := export.run(cmd.Context(), s, request)
@@ -49,6 +54,7 @@ Over the bus it has to be where the daemon may write: see ostree-importctl(1).`,
 		ValidArgsFunction: s.completeImages(1),
 	}
 	registerCompression(cmd, &request.Compression)
+	access.register(cmd.Flags())
 	return cmd
 }
 

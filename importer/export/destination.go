@@ -25,7 +25,7 @@ type Destination struct {
 	Image reference.Image // of an image
 }
 
-// ParseDestination reads tar:FILE, squashfs:FILE, erofs:FILE, oci:DIR[:TAG] and oci-archive:FILE[:TAG].
+// ParseDestination reads tar:FILE, squashfs:FILE, erofs:FILE, oci:DIR[:TAG], oci-archive:FILE[:TAG] and docker://NAME.
 func ParseDestination(text string) (Destination, error) {
 	kind, path, _ := strings.Cut(text, ":")
 	switch format := Format(kind); format {
@@ -41,8 +41,12 @@ func ParseDestination(text string) (Destination, error) {
 		return Destination{Root: format, Path: path}, nil
 	}
 	image, err := reference.ParseImage(text)
-	if err != nil || image.Transport != reference.TransportOCI && image.Transport != reference.TransportOCIArchive {
-		return Destination{}, fmt.Errorf("%q is no destination of an export; write oci:DIR[:TAG], oci-archive:FILE[:TAG], tar:FILE, squashfs:FILE or erofs:FILE", text)
+	if err == nil {
+		switch image.Transport {
+		case reference.TransportOCI, reference.TransportOCIArchive, reference.TransportRegistry:
+			return Destination{Image: image}, nil
+		}
 	}
-	return Destination{Image: image}, nil
+	return Destination{}, fmt.Errorf("%q is no destination of an export; write oci:DIR[:TAG], oci-archive:FILE[:TAG], "+
+		"docker://HOST/NAME[:TAG], tar:FILE, squashfs:FILE or erofs:FILE", text)
 }

@@ -16,6 +16,7 @@ func TestParseDestination(t *testing.T) {
 		"squashfs:os:x":       {Root: export.Squashfs, Path: "os:x"},
 		"erofs:/os":           {Root: export.EROFS, Path: "/os"},
 		"oci:/srv/os:stable":  oci("/srv/os:stable"),
+		"docker://h/os:1":     {Image: reference.Image{Transport: reference.TransportRegistry, Name: "h/os:1"}},
 		"oci-archive:/srv/os": {Image: reference.Image{Transport: reference.TransportOCIArchive, Name: "/srv/os"}},
 	} {
 		got, err := export.ParseDestination(text)
@@ -23,7 +24,7 @@ func TestParseDestination(t *testing.T) {
 			t.Errorf("%s: %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "tar:", "tar:/srv/", "squashfs", "erofs:a\x00b", "oci:", "docker://registry.example.com/x", "dir:/srv/x", "/srv/os.tar"} {
+	for _, text := range []string{"", "tar:", "tar:/srv/", "squashfs", "erofs:a\x00b", "oci:", "docker:x", "containers-storage:x", "dir:/srv/x", "/srv/os.tar"} {
 		if got, err := export.ParseDestination(text); err == nil {
 			t.Errorf("%q: %+v", text, got)
 		}

@@ -38,6 +38,22 @@ func (e exported) export(t *testing.T, destination string, args ...string) impor
 		[]string{"--json", "export", e.derived.derived, destination}, args...)...)))
 }
 
+// An image that is pushed is the one that a layout gets, and comes back as it was.
+func TestExportToRegistry(t *testing.T) {
+	e := newExported(t)
+	layout := e.export(t, "oci:"+filepath.Join(t.TempDir(), "image"))
+	reference := e.host.reference("exported")
+	pushed := e.export(t, reference, "--tls-verify=false")
+	if pushed.ManifestDigest != layout.ManifestDigest || pushed.Destination != reference || pushed.Commit != e.result.Commit {
+		t.Errorf("the result is %+v, a layout's is %+v", pushed, layout)
+	}
+	e.reimport(t, ostreerepo.ModeArchive, reference, "--tls-verify=false")
+	refused := fixture.Run(t, e.host.bus.Ctl(t, "export", e.derived.derived, reference)) // over TLS
+	if refused.Code == 0 || !strings.Contains(refused.Stderr, "push") {
+		t.Errorf("exit code %d: %s", refused.Code, refused.Stderr)
+	}
+}
+
 // An image that is written out is one for other programs too, is the same each time, and comes back as it was.
 func TestExportImage(t *testing.T) {
 	e := newExported(t)
@@ -101,10 +117,10 @@ func contents(t *testing.T, root string) string {
 }
 
 // reimport imports what was exported into another repository and compares the trees.
-func (e exported) reimport(t *testing.T, mode ostreerepo.Mode, reference string) {
+func (e exported) reimport(t *testing.T, mode ostreerepo.Mode, reference string, args ...string) {
 	t.Helper()
 	repo := fixture.NewRepo(t, mode)
-	back := pulled(t, fixture.Run(t, local(t, repo.Path(), "--json", "pull", reference)))
+	back := pulled(t, fixture.Run(t, local(t, repo.Path(), append([]string{"--json", "pull", reference}, args...)...)))
 	if back.BaseCommit == nil || *back.BaseCommit != e.commit {
 		t.Errorf("the base commit is %v, want %s", back.BaseCommit, e.commit)
 	}
