@@ -8,6 +8,11 @@ LDFLAGS := -X github.com/ostree-importd/ostree-importd/cmd/internal/setup.Versio
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.6.1
 FUZZTIME ?= 5s
 ENSURE := tests/deps/ensure.sh
+# What the tests run, besides Go, and a file that they read. "make fresh" finds what is missing here.
+TEST_NEEDS := ostree skopeo dbus-daemon busctl docker-registry umoci \
+	cc getcap getfattr gpg gpg-agent gpgconf gzip mkfs.erofs mkfs.ext4 mksquashfs mount openssl pgrep \
+	rpm rpmbuild setcap setfattr setpriv sqfstar unshare unsquashfs xz zstd \
+	/etc/selinux/default/contexts/files/file_contexts
 
 .PHONY: all
 all: build ## build both commands into bin/
@@ -50,7 +55,7 @@ lint-go:
 
 .PHONY: test
 test: ## unit and end-to-end tests, with the race detector
-	$(ENSURE) ostree skopeo dbus-daemon busctl docker-registry umoci pgrep setfattr setpriv mount mkfs.ext4 mksquashfs mkfs.erofs cc zstd xz
+	$(ENSURE) $(TEST_NEEDS)
 	$(GO) test -race -count 1 -timeout 30m ./...
 
 .PHONY: fuzz-smoke

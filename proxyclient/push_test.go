@@ -20,9 +20,7 @@ func TestPush(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(parent) })
 	dir := filepath.Join(parent, "layout")
-	if err := os.Rename(writeLayout(t, img, "v1"), dir); err != nil {
-		t.Fatal(err)
-	}
+	writeLayoutTo(t, dir, img, "v1")
 	layout := "oci:" + dir + ":v1"
 	for _, secure := range []bool{false, true} {
 		r := startRegistry(t, secure)

@@ -65,6 +65,12 @@ func marshal(t *testing.T, v any) []byte {
 func writeLayout(t *testing.T, img proxytest.Image, tag string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "layout")
+	writeLayoutTo(t, dir, img, tag)
+	return dir
+}
+
+func writeLayoutTo(t *testing.T, dir string, img proxytest.Image, tag string) {
+	t.Helper()
 	put := func(name string, data []byte) {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -82,7 +88,6 @@ func writeLayout(t *testing.T, img proxytest.Image, tag string) string {
 	for _, blob := range append([][]byte{img.Manifest, img.Config}, img.Layers...) {
 		put("blobs/sha256/"+digest.FromBytes(blob).Encoded(), blob)
 	}
-	return dir
 }
 
 func skopeoCopy(t *testing.T, args ...string) {

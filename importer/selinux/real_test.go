@@ -13,6 +13,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // installed is Debian's policy. It need not be switched on.
@@ -21,6 +22,7 @@ const installed = "/etc/selinux/default"
 // realPolicy copies the installed policy to where a commit has it, and switches it on. rewrite changes its text files.
 func realPolicy(t testing.TB, rewrite func(name, text string) string) string {
 	t.Helper()
+	needs.File(t, installed+"/contexts/files/file_contexts", "selinux-policy-default")
 	files := map[string]string{"config": "SELINUX=permissive\nSELINUXTYPE=default\n"}
 	err := filepath.WalkDir(installed, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasSuffix(path, ".bin") {
@@ -31,7 +33,7 @@ func realPolicy(t testing.TB, rewrite func(name, text string) string) string {
 		return err
 	})
 	if err != nil {
-		t.Fatalf("%v: apt-get install --no-install-recommends selinux-policy-default", err)
+		t.Fatal(err)
 	}
 	return writeFiles(t, "usr/etc/selinux", files)
 }

@@ -18,11 +18,11 @@ package_of() {
 	setfattr | getfattr) echo attr ;;
 	setcap | getcap) echo libcap2-bin ;;
 	mkfs.ext4) echo e2fsprogs ;;
-	mksquashfs | sqfstar) echo squashfs-tools ;;
+	mksquashfs | sqfstar | unsquashfs) echo squashfs-tools ;;
 	mkfs.erofs) echo erofs-utils ;;
 	xz) echo xz-utils ;;
 	xmllint) echo libxml2-utils ;;
-	setpriv | unshare | mount) echo util-linux ;;
+	setpriv | unshare | mount | pivot_root) echo util-linux ;;
 	cc) echo build-essential ;;
 	pgrep) echo procps ;;
 	rpmbuild) echo rpm ;;
