@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -15,6 +16,16 @@ import (
 
 // answerTimeout bounds calls that the daemon answers by itself. It leaves time to start the daemon and to type a password.
 const answerTimeout = 3 * time.Minute
+
+// A call that dbus-broker refuses, because the daemon has just crashed, is made that often, with
+// more than the unit's RestartSec= between.
+const (
+	maxStarts    = 3
+	restartDelay = 1500 * time.Millisecond
+)
+
+// brokerRefusal begins dbus-broker's message about a unit that failed.
+const brokerRefusal = "Could not activate remote peer: unit failed"
 
 // Client calls the daemon. Its errors are *importer.Error with the kind that the daemon gave, KindAccessDenied where the
 // caller was refused and KindNotAvailable where no daemon answers. Its methods may be called concurrently.
@@ -133,7 +144,28 @@ func (c *Client) call(ctx context.Context, flags godbus.Flags, path godbus.Objec
 	if len(args) > 0 {
 		msg.Headers[godbus.FieldSignature] = godbus.MakeVariant(godbus.SignatureOf(args...))
 	}
-	return <-c.conn.SendWithContext(ctx, msg, make(chan *godbus.Call, 1)).Done
+	for tries := 1; ; tries++ {
+		answer := <-c.conn.SendWithContext(ctx, msg, make(chan *godbus.Call, 1)).Done
+		if tries == maxStarts || !failedToStart(answer.Err) {
+			return answer
+		}
+		select {
+		case <-ctx.Done():
+			return answer
+		case <-time.After(restartDelay):
+		}
+	}
+}
+
+// failedToStart reports whether a call did not reach the daemon because dbus-broker saw its unit
+// fail. After a crash that is so until systemd starts the unit again, and the call can be repeated.
+func failedToStart(err error) bool {
+	var reply godbus.Error
+	if !errors.As(err, &reply) || len(reply.Body) == 0 {
+		return false
+	}
+	text, _ := reply.Body[0].(string)
+	return (reply.Name == errServiceUnknown || reply.Name == errNameHasNoOwner) && strings.HasPrefix(text, brokerRefusal)
 }
 
 // describeBy calls a method that answers with the JSON of a T.

@@ -111,6 +111,9 @@ func fromCallError(err error) error {
 		}
 	}
 	kind, hint := kindOfReply(reply.Name)
+	if failedToStart(err) {
+		hint = "the daemon could not be started; see its log"
+	}
 	return &importer.Error{Kind: kind, Hint: hint, Err: errors.New(message)}
 }
 

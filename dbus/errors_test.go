@@ -40,6 +40,7 @@ func TestErrorsOfTheBus(t *testing.T) {
 		"a password is needed": {godbus.Error{Name: errInteractionRequired}, importer.KindAccessDenied},
 		"no such service":      {godbus.Error{Name: errServiceUnknown}, importer.KindNotAvailable},
 		"nobody owns it":       {godbus.Error{Name: errNameHasNoOwner}, importer.KindNotAvailable},
+		"unit failed":          {godbus.Error{Name: errNameHasNoOwner, Body: []any{brokerRefusal + "."}}, importer.KindNotAvailable},
 		"no start in time":     {godbus.Error{Name: errTimedOut}, importer.KindNotAvailable},
 		"no start":             {godbus.Error{Name: "org.freedesktop.DBus.Error.Spawn.ChildExited"}, importer.KindNotAvailable},
 		"masked unit":          {godbus.Error{Name: "org.freedesktop.systemd1.UnitMasked"}, importer.KindNotAvailable},
