@@ -69,6 +69,27 @@ func TestPullUnderHardening(t *testing.T) {
 	}
 }
 
+func TestExportUnderHardening(t *testing.T) {
+	pushed := newSite(t).push(t, "exported:1", demanding)
+	run(t, "ostree-importctl", "--quiet", "pull", pushed.reference)
+	dir, err := os.MkdirTemp("/srv", "export-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	for _, destination := range []string{"tar:" + dir + "/os.tar", "squashfs:" + dir + "/os.squashfs", "oci:" + dir + "/layout:os"} {
+		run(t, "ostree-importctl", "--quiet", "export", pushed.reference, destination)
+	}
+	for name, listing := range map[string]string{
+		"os.tar":      run(t, "tar", "-tvf", dir+"/os.tar"),
+		"os.squashfs": run(t, "unsquashfs", "-ll", dir+"/os.squashfs"),
+	} {
+		if !strings.Contains(listing, "-rwsr-xr-x") || !strings.Contains(listing, "usr/bin/suid") {
+			t.Errorf("%s has no setuid file:\n%s", name, listing)
+		}
+	}
+}
+
 // The proxy parses what the network says, so it must not be root.
 func TestProxyIsUnprivileged(t *testing.T) {
 	s := newSite(t)
