@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
@@ -32,6 +34,7 @@ var classes = []class{
 	{[]error{ostreerepo.ErrReadOnly}, KindReadOnly, "make its file system writable; on an OSTree host the daemon does so for itself, with a private mount of /sysroot"},
 	{[]error{ostreerepo.ErrToolMissing}, KindToolFailed, ""},
 	{[]error{ostreerepo.ErrNotRepository}, KindNotAvailable, ""},
+	{[]error{unix.EMFILE, unix.ENFILE}, KindNotAvailable, "raise the limit of open files: LimitNOFILE= of the unit, or `ulimit -n`"},
 	{[]error{ostreerepo.ErrCorrupted}, KindCorrupted, ""},
 	{[]error{ostreerepo.ErrNoObject, ostreerepo.ErrNoRef}, KindCorrupted, "run `ostree fsck --delete` on the repository and import again: what is missing is fetched anew"},
 	{[]error{budget.ErrLimit}, KindUnsupportedImage, "give it more with --memory: of ostree-importd, or of ostree-importctl with --local"},

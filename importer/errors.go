@@ -35,7 +35,7 @@ const (
 	KindRepository           Kind = "Repository"           // the repository can't do it
 	KindCorrupted            Kind = "Corrupted"            // a stored object is damaged or missing
 	KindToolFailed           Kind = "ToolFailed"           // a program that is needed is missing or failed
-	KindNotAvailable         Kind = "NotAvailable"         // there is no repository to work with
+	KindNotAvailable         Kind = "NotAvailable"         // something of the host is missing: a repository, /var/tmp, descriptors
 	KindCanceled             Kind = "Canceled"             // the caller canceled
 	KindInterrupted          Kind = "Interrupted"          // the daemon stopped before the job was done
 	KindAccessDenied         Kind = "AccessDenied"         // the caller may not do this

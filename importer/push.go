@@ -3,8 +3,11 @@ package importer
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
@@ -30,7 +33,7 @@ func (im *Importer) deliver(
 	}
 	dir, path, err := newPushDir()
 	if err != nil {
-		return classify(StagePush, err)
+		return classifyTemporary(err)
 	}
 	defer im.closeTemporary(dir)
 	layout := reference.Image{Transport: reference.TransportOCI, Name: filepath.Join(path, "layout") + ":" + pushTag}
@@ -45,6 +48,20 @@ func (im *Importer) deliver(
 		return stopped(ctx, StagePush, classify(StagePush, err))
 	}
 	return nil
+}
+
+// classifyTemporary finds the kind of a failure to make a directory in tempdir.Shared, and what helps.
+func classifyTemporary(err error) *Error {
+	e := classify(StagePush, err)
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		e.Kind, e.Hint = KindNoSpace, "free space in "+tempdir.Shared
+	case errors.Is(err, unix.EROFS):
+		e.Kind, e.Hint = KindReadOnly, "mount the file system of "+tempdir.Shared+" writable"
+	case errors.Is(err, fs.ErrNotExist):
+		e.Kind, e.Hint = KindNotAvailable, "make it with `install -d -m 1777 "+tempdir.Shared+"`"
+	}
+	return e
 }
 
 // newPushDir makes a directory, at path, that a push may take over. It is deleted with dir, which stays ours.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 )
 
 const (
@@ -104,6 +106,11 @@ func (c *child) own(started chan<- error, s *shelter) {
 }
 
 func (c *child) start(s *shelter) error {
+	if c.cmd.SysProcAttr.Credential != nil {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil { // for this thread and what it starts
+			return err
+		}
+	}
 	if s != nil {
 		if err := s.enter(); err != nil {
 			return err
@@ -124,6 +131,12 @@ func (c *child) deathError() *Error {
 	how := "with status 0"
 	if c.err != nil {
 		how = c.err.Error()
+	}
+	var exit *exec.ExitError
+	if errors.As(c.err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			how = command.KilledBy(status.Signal())
+		}
 	}
 	message := "the image proxy ended unexpectedly: " + how
 	if line := lastLine(stderr); line != "" {

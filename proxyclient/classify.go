@@ -13,8 +13,19 @@ type textClass struct {
 // stands anywhere in the text wins, because releases put different words in
 // front. The texts are those of skopeo 1.9 to 1.22.
 var textClasses = [...]textClass{
+	// The status of an answer comes first, because its body, which may be any page, follows it.
 	{class: ClassUnauthorized, contains: []string{
-		"unauthorized", "authentication required", "invalid username/password", ": denied", "access to the resource is denied", "status code from registry 401", "status code from registry 403", "HTTP status: 403",
+		"StatusCode: 401", "StatusCode: 403", "from registry 401", "from registry 403", "HTTP status: 401", "HTTP status: 403",
+	}},
+	{class: ClassNotFound, contains: []string{"StatusCode: 404", "from registry 404", "HTTP status: 404"}},
+	{class: ClassNetwork, contains: []string{
+		"StatusCode: 429", "from registry 429", "HTTP status: 429", "StatusCode: 5", "from registry 5", "HTTP status: 5",
+	}},
+	{class: ClassNoSpace, contains: []string{"no space left on device", "disk quota exceeded"}},
+	{class: ClassReadOnly, contains: []string{"read-only file system"}},
+	{class: ClassDescriptors, contains: []string{"too many open files"}},
+	{class: ClassUnauthorized, contains: []string{
+		"unauthorized", "authentication required", "invalid username/password", ": denied", "access to the resource is denied",
 	}},
 	{class: ClassPolicy, contains: []string{
 		"rejected by policy", "A signature was required", "Source image rejected", "invalid policy in", "policy.json: ",
@@ -30,11 +41,11 @@ var textClasses = [...]textClass{
 		"x509: ", "remote error: tls:", "does not look like a TLS handshake", "server gave HTTP response to HTTPS client",
 	}},
 	{class: ClassNetwork, contains: []string{
-		"unexpected EOF", `": EOF`, "connection re", "unreachable", "timeout", "no such host", "server misbehaving", "toomanyrequests", "too many requests", "StatusCode: 429", "from registry 429", "HTTP status: 429",
-		"HTTP status: 5", "from registry 5", "StatusCode: 5", "broken pipe", "temporary failure in name resolution", "no route to host",
+		"unexpected EOF", `": EOF`, "connection re", "unreachable", "timeout", "no such host", "server misbehaving", "toomanyrequests", "too many requests",
+		"broken pipe", "temporary failure in name resolution", "no route to host",
 	}},
 	{class: ClassNotFound, contains: []string{
-		"manifest unknown", "name unknown", "blob unknown", "Unknown blob", "StatusCode: 404, ", "from registry 404", "no descriptor found for reference",
+		"manifest unknown", "name unknown", "blob unknown", "Unknown blob", "no descriptor found for reference",
 		"does not resolve to an image ID", "locating item named", "no such file or directory", "\" not found",
 	}},
 	{class: ClassReference, contains: []string{

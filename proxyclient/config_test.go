@@ -54,7 +54,7 @@ func TestStartRefusesConfig(t *testing.T) {
 		{"missing certificate directory", func(c *Config) { c.CertDir = missing }, ClassConfig, "no such file"},
 		{"certificate directory without certificates", func(c *Config) { c.CertDir = t.TempDir() }, ClassConfig, "holds 0 files"},
 		{"missing policy", func(c *Config) { c.Policy = missing }, ClassConfig, "no such file"},
-		{"missing temporary directory", func(c *Config) { c.TempDir = missing }, ClassConfig, "no such file"},
+		{"missing temporary directory", func(c *Config) { c.TempDir = missing }, ClassTempDir, "no such file"},
 		{"missing command", func(c *Config) { c.Command = []string{missing} }, ClassToolMissing, "cannot find the image proxy"},
 		{"missing skopeo", func(c *Config) { c.Command = []string{filepath.Join(dir, "skopeo")} }, ClassToolMissing, "apt install skopeo"},
 		{"command that is not executable", func(c *Config) { c.Command = []string{auth} }, ClassConfig, "permission denied"},

@@ -25,6 +25,10 @@ const (
 	ClassChildDied    Class = "child-died"    // the proxy process ended or broke the protocol
 	ClassUnsupported  Class = "unsupported"   // this proxy, or this kind of image, can't do that
 	ClassCanceled     Class = "canceled"      // the caller's context ended, or the proxy was closed
+	ClassNoSpace      Class = "no-space"      // the temporary directory's file system, or a quota, is full
+	ClassReadOnly     Class = "read-only"     // the temporary directory's file system is read-only
+	ClassTempDir      Class = "temp-dir"      // there is no directory for temporary directories
+	ClassDescriptors  Class = "descriptors"   // this process, or the host, has no descriptor left
 	ClassReference    Class = "reference"     // the reference is none that the proxy understands
 	ClassConfig       Class = "configuration" // settings are wrong or contradict each other
 )

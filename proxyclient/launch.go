@@ -1,6 +1,7 @@
 package proxyclient
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,23 +73,54 @@ func (l *launch) release() error {
 	return l.own.Close()
 }
 
+// launchError makes the error of a step before the child runs. A cause of the host's says what helps.
 func launchError(step string, err error) *Error {
-	return &Error{Class: ClassConfig, Op: "start", Message: fmt.Sprintf("%s: %v", step, err), Err: err}
+	e := &Error{Class: ClassConfig, Op: "start", Message: fmt.Sprintf("%s: %v", step, err), Err: err}
+	for _, cause := range hostCauses {
+		if errors.Is(err, cause.errno) {
+			e.Class = cause.class
+			e.Message += cause.remedy
+			break
+		}
+	}
+	return e
+}
+
+// hostCauses are the errors of system calls for which no configuration is to blame.
+var hostCauses = []struct {
+	errno  unix.Errno
+	class  Class
+	remedy string
+}{
+	{unix.ENOSPC, ClassNoSpace, "; free space there"},
+	{unix.EDQUOT, ClassNoSpace, "; free space there, or raise the quota"},
+	{unix.EROFS, ClassReadOnly, "; mount its file system writable"},
+	{unix.EMFILE, ClassDescriptors, "; raise the limit of open files: LimitNOFILE= of the unit, or `ulimit -n`"},
+	{unix.ENFILE, ClassDescriptors, "; raise the host's limit of open files: `sysctl fs.file-max`"},
+}
+
+// tempDirError makes the error of a temporary directory that can't be made in parent.
+func tempDirError(parent string, err error) *Error {
+	e := launchError("cannot make the proxy's temporary directory", err)
+	if e.Class == ClassConfig {
+		e.Class = ClassTempDir
+		e.Message += fmt.Sprintf("; make the directory with `install -d -m 1777 %s`", parent)
+	}
+	return e
 }
 
 // makeTempDir makes a directory for the child inside one of ours: the outer one, and the lock in it,
 // belong to us whatever the child does.
 func (l *launch) makeTempDir(parent string) (err error) {
-	const step = "cannot make the proxy's temporary directory"
 	if l.own, err = tempdir.New(parent, tempPrefix); err != nil {
-		return launchError(step, err)
+		return tempDirError(parent, err)
 	}
 	l.tmpdir = l.own.Path("proxy")
 	if err = os.Mkdir(l.tmpdir, 0o700); err == nil {
 		err = l.own.Share()
 	}
 	if err != nil {
-		return launchError(step, err)
+		return tempDirError(parent, err)
 	}
 	return l.give("temporary directory", func(uid, gid int) error { return os.Chown(l.tmpdir, uid, gid) })
 }
@@ -235,16 +267,15 @@ func (l *launch) addOptional(cfg Config) error {
 	return nil
 }
 
-// environment is all that the child gets. HOME is not ours: what is there must
-// not add credentials or settings.
+// environment is all that the child gets. HOME is not ours: what is there must not add credentials or
+// settings. Where to find the network, and whom to trust there, is the administrator's or the
+// caller's own to say.
 func (l *launch) environment() []string {
-	names := []string{"PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	env := command.Environment()
+	names := []string{"SSL_CERT_FILE", "SSL_CERT_DIR",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"}
-	env := []string{"LC_ALL=C.UTF-8"}
-	if l.storage {
+	if l.storage && os.Geteuid() != 0 { // root's storage is where the host's configuration says
 		names = append(names, "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "STORAGE_DRIVER", "STORAGE_OPTS", "CONTAINERS_STORAGE_CONF", "DOCKER_HOST")
-	} else {
-		env = append(env, "HOME=/nonexistent")
 	}
 	for _, name := range names {
 		if value, ok := os.LookupEnv(name); ok {

@@ -23,6 +23,9 @@ func newTarget(cfg *Config, ref string) (*target, error) {
 	t := &target{ref: withoutTag(ref), storage: isStorage(ref) || strings.HasPrefix(ref, "docker-daemon:")}
 	if t.storage {
 		cfg.User = nil
+		if err := checkStore(ref); err != nil {
+			return nil, err
+		}
 	}
 	if transport, path, rest, local := splitLocal(ref); local && cfg.User != nil {
 		var err error

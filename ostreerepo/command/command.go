@@ -55,13 +55,19 @@ func (c Command) name() string {
 	return filepath.Base(c.Path)
 }
 
-// environment is all that the program gets. What stands last counts.
+// environment is all that the program gets.
 func (c Command) environment() []string {
 	home := c.Home
 	if home == "" {
 		home = noHome
 	}
-	return append([]string{"PATH=" + searchPath, "LC_ALL=C.UTF-8", "HOME=" + home}, c.Env...)
+	return append(Environment(), append([]string{"HOME=" + home}, c.Env...)...)
+}
+
+// Environment returns the fixed part of a program's environment, to which a HOME belongs: what is
+// added last counts.
+func Environment() []string {
+	return []string{"PATH=" + searchPath, "LC_ALL=C.UTF-8", "HOME=" + noHome}
 }
 
 // build makes what os/exec starts.

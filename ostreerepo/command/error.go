@@ -34,10 +34,13 @@ func (e *Error) Error() string {
 	return e.Name + ": " + said
 }
 
-// signal names the signal, and what it means where the kernel sends it for a limit.
-func (e *Error) signal() string {
-	text := "killed by " + unix.SignalName(e.Signal)
-	switch e.Signal {
+func (e *Error) signal() string { return KilledBy(e.Signal) }
+
+// KilledBy names the signal that ended a program, and what it means where the kernel sends it for a
+// limit.
+func KilledBy(s syscall.Signal) string {
+	text := "killed by " + unix.SignalName(s)
+	switch s {
 	case unix.SIGKILL:
 		return text + " (the kernel does that when memory runs out)"
 	case unix.SIGXCPU:

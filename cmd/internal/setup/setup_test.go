@@ -48,6 +48,10 @@ func TestSourceError(t *testing.T) {
 		{proxyclient.ClassChildDied, importer.KindToolFailed},
 		{proxyclient.ClassUnsupported, importer.KindUnsupportedImage},
 		{proxyclient.ClassCanceled, importer.KindCanceled},
+		{proxyclient.ClassNoSpace, importer.KindNoSpace},
+		{proxyclient.ClassReadOnly, importer.KindReadOnly},
+		{proxyclient.ClassTempDir, importer.KindNotAvailable},
+		{proxyclient.ClassDescriptors, importer.KindNotAvailable},
 		{proxyclient.ClassConfig, importer.KindInvalidOption},
 		{proxyclient.ClassOther, importer.KindFailed},
 	} {

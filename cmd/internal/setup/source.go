@@ -191,6 +191,12 @@ func kindOf(class proxyclient.Class) importer.Kind {
 		return importer.KindSignatureRejected
 	case proxyclient.ClassNetwork:
 		return importer.KindNetwork
+	case proxyclient.ClassNoSpace:
+		return importer.KindNoSpace
+	case proxyclient.ClassReadOnly:
+		return importer.KindReadOnly
+	case proxyclient.ClassTempDir, proxyclient.ClassDescriptors:
+		return importer.KindNotAvailable
 	case proxyclient.ClassTimeout:
 		return importer.KindTimeout
 	case proxyclient.ClassIntegrity:
