@@ -46,7 +46,7 @@ var faultTests = []faultTest{
 	{proxytest.Hang, "FinishPipe", ClassTimeout, true, "bytes for 400ms"},
 	{proxytest.Die, allCalls, ClassChildDied, false, "as told"},
 	{proxytest.Quit, allCalls, ClassChildDied, false, "with status 0"},
-	{proxytest.Kill, allCalls, ClassChildDied, true, "signal: killed"},
+	{proxytest.Kill, allCalls, ClassChildDied, true, "killed by SIGKILL"},
 	{proxytest.Error, "OpenImage GetManifest GetFullConfig FinishPipe BLOB", ClassNotFound, false, "manifest unknown"},
 	{proxytest.Garbage, allCalls, ClassChildDied, false, "breaks the protocol"},
 	{proxytest.Truncated, allCalls, ClassChildDied, false, "breaks the protocol"},
@@ -59,7 +59,7 @@ var faultTests = []faultTest{
 	{proxytest.BothSides, allCalls, ClassChildDied, false, "both success and an error"},
 	{proxytest.Flood, allCalls, "", false, ""},
 	{proxytest.Stall, pipeCalls + " BLOB", ClassTimeout, true, "bytes for 400ms"},
-	{proxytest.Cut, pipeCalls + " BLOB", ClassChildDied, true, "signal: killed"},
+	{proxytest.Cut, pipeCalls + " BLOB", ClassChildDied, true, "killed by SIGKILL"},
 	{proxytest.NoEOF, "GetManifest GetFullConfig GetBlob", ClassTimeout, true, "bytes for 400ms"},
 	{proxytest.Short, "GetManifest", ClassUnsupported, false, "not one of an OCI image"},
 	{proxytest.Short, "GetFullConfig", "", false, ""}, // the blob is right
