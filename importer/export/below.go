@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/merge"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
@@ -51,7 +52,7 @@ func (b *below) make(ctx context.Context) error {
 		}
 	}
 	trial := b.image.Repo.NewTrial()
-	tree, err := merge.Merge(ctx, trial, base, layers, merge.Options{Rules: rulesOf(b.image.Layers[b.n].Rules)})
+	tree, err := merge.Merge(ctx, trial, base, layers, merge.Options{Rules: layertar.ParseRules(b.image.Layers[b.n].Rules)})
 	b.st, b.root = trial, tree.Tree
 	return err
 }

@@ -40,7 +40,7 @@ func (t *layerTree) DirTree(c objects.Checksum) (objects.DirTree, error) {
 // openLayer reads the tree of a derived layer's commit.
 func openLayer(repo *ostreerepo.Repo, l stored.Layer) (*layerTree, error) {
 	t := &layerTree{
-		Repo: repo, changed: make(map[objects.Checksum]objects.DirTree), implied: make(map[string]bool), moved: rulesOf(l.Rules).Moved(),
+		Repo: repo, changed: make(map[objects.Checksum]objects.DirTree), implied: make(map[string]bool), moved: layertar.ParseRules(l.Rules).Moved(),
 		root: objects.TreeDir{Tree: l.Object.Tree, Meta: l.Object.Meta},
 	}
 	for _, top := range []string{"etc", "var"} {
@@ -57,18 +57,6 @@ func openLayer(repo *ostreerepo.Repo, l stored.Layer) (*layerTree, error) {
 		t.implied[t.inImage(path)] = true
 	}
 	return t, nil
-}
-
-// rulesOf gives the rules that a layer's commit names by their text; the zero value for a text that is none of theirs, as other importers
-// write none.
-func rulesOf(text string) layertar.Rules {
-	for bits := range 1 << 3 {
-		r := layertar.Rules{FactoryVar: bits&1 != 0, OnlyUsr: bits&2 != 0, SysrootLinks: bits&4 != 0}
-		if r.String() == text {
-			return r
-		}
-	}
-	return layertar.Rules{}
 }
 
 // inImage gives the image's path of a path in the commit.

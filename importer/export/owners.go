@@ -4,14 +4,16 @@ import (
 	"path"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ostree-importd/ostree-importd/importer/roottree"
-	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// owners decides which directories the archive of a layer lists. Those that the original archive listed, certainly. One that it only
-// implied must not be listed where a layer below has it, which it would change. At the import an implied directory gets the owner of
-// its first entry, and that may be another one in this archive, since it is sorted. Then the directory has to be listed, if nothing is
-// below.
+// owners decides which directories the archive of a layer lists. Those that the original archive
+// listed, certainly. One that it only implied must not be listed where a layer below has it, which
+// it would change. Elsewhere it is listed if an import would not make the same of it: if nothing is
+// in it, or if it is not the plain directory that nobody describes, as layers have them that
+// earlier versions have stored.
 type owners struct {
 	tree  *layerTree
 	below func(path string) (bool, error)
@@ -21,15 +23,11 @@ type owners struct {
 // implied is what is known of an implied directory.
 type implied struct {
 	listed  bool
-	entries first
+	content content
 }
 
-// owner is the user and group of an entry.
-type owner struct{ uid, gid uint32 }
-
-// first is what an importer sees of a directory's entries.
-type first struct {
-	owner
+// content is what an archive has below a directory.
+type content struct {
 	any     bool // there is an entry
 	content bool // there is one that is not only a whiteout or an opaque marker
 }
@@ -47,7 +45,7 @@ func (o *owners) implied(e roottree.Entry) (implied, error) {
 	if i, known := o.known[e.Path]; known {
 		return i, nil
 	}
-	f, err := o.entries(e)
+	c, err := o.content(e)
 	if err != nil {
 		return implied{}, err
 	}
@@ -55,11 +53,12 @@ func (o *owners) implied(e roottree.Entry) (implied, error) {
 	if err != nil {
 		return implied{}, err
 	}
+	plain := m.UID == 0 && m.GID == 0 && m.Mode == unix.S_IFDIR|0o755
 	listed := false
 	switch {
-	case f.any && !f.content: // it is only there for what it removes
-	case f.any && f.owner == (owner{m.UID, m.GID}):
-	case !f.any && o.emptied(e.Path):
+	case c.any && !c.content: // it is only there for what it removes
+	case c.any && plain:
+	case !c.any && o.emptied(e.Path):
 	default:
 		exists, err := o.exists(e.Path)
 		if err != nil {
@@ -67,7 +66,7 @@ func (o *owners) implied(e roottree.Entry) (implied, error) {
 		}
 		listed = !exists
 	}
-	o.known[e.Path] = implied{listed, f}
+	o.known[e.Path] = implied{listed, c}
 	return o.known[e.Path], nil
 }
 
@@ -91,49 +90,37 @@ func (o *owners) emptied(dir string) bool {
 	return false
 }
 
-// entries looks at what the archive has below a directory.
-func (o *owners) entries(dir roottree.Entry) (first, error) {
-	var f first
+// content looks at what the archive has below a directory.
+func (o *owners) content(dir roottree.Entry) (content, error) {
 	t, err := o.tree.DirTree(dir.Dir.Tree)
 	if err != nil {
-		return f, err
+		return content{}, err
 	}
-	files, dirs := t.Files, t.Dirs
-	for (len(files) > 0 || len(dirs) > 0) && !f.content {
-		var next first
-		if len(dirs) == 0 || len(files) > 0 && files[0].Name < dirs[0].Name {
-			next, err = o.file(files[0])
-			files = files[1:]
-		} else {
-			next, err = o.dir(roottree.Entry{Path: path.Join(dir.Path, dirs[0].Name), Dir: dirs[0]})
-			dirs = dirs[1:]
+	var c content
+	for _, f := range t.Files {
+		c.any = true
+		c.content = c.content || !strings.HasPrefix(f.Name, whiteoutPrefix)
+	}
+	for _, d := range t.Dirs {
+		if c.content {
+			break
 		}
+		below, err := o.dir(roottree.Entry{Path: path.Join(dir.Path, d.Name), Dir: d})
 		if err != nil {
-			return f, err
+			return c, err
 		}
-		if !f.any {
-			f.owner, f.any = next.owner, next.any
-		}
-		f.content = f.content || next.content
+		c.any, c.content = c.any || below.any, below.content
 	}
-	return f, nil
+	return c, nil
 }
 
-func (o *owners) file(file objects.TreeFile) (first, error) {
-	h, r, err := o.tree.OpenFile(file.Checksum)
-	if err != nil {
-		return first{}, err
-	}
-	return first{owner{h.UID, h.GID}, true, !strings.HasPrefix(file.Name, whiteoutPrefix)}, r.Close()
-}
-
-func (o *owners) dir(e roottree.Entry) (first, error) {
+// dir tells what the archive has of a directory in another.
+func (o *owners) dir(e roottree.Entry) (content, error) {
 	if o.tree.implied[e.Path] {
 		i, err := o.implied(e)
 		if err != nil || !i.listed {
-			return i.entries, err
+			return i.content, err
 		}
 	}
-	m, err := o.tree.DirMeta(e.Dir.Meta)
-	return first{owner{m.UID, m.GID}, true, true}, err
+	return content{true, true}, nil
 }

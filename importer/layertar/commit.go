@@ -104,7 +104,7 @@ func (dir *node) move(path []string, n *node) error {
 	for i, name := range path[:len(path)-1] {
 		next := dir.children[name]
 		if next == nil {
-			next = newDir(n.owner)
+			next = newDir()
 			dir.children[name] = next
 		}
 		if !next.isDir() {

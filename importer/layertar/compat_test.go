@@ -62,7 +62,7 @@ func treeOf(t *testing.T, repo *ostreerepo.Repo, commit objects.Checksum) [2]obj
 // TestDeterministic wants one commit of one layer: in every repository mode, with any number of writers, however it is compressed,
 // and the same as ever.
 func TestDeterministic(t *testing.T) {
-	const known = "adef7272a800293d6d6d94b5781a5204a19c20cc288347b59718b0c17bea30a3"
+	const known = "b434f5d29a11a0ee5c496da6b8459a4ef96e0eed97488c662b0f029074a06528"
 	data := archive(t, dir("usr"), file("usr/a", "1", xattr("user.b", "1"), xattr("user.a", "1")), symlink("usr/l", "a"), file("run/x", "1"), file("run/y", "1"),
 		file("etc/x", "1", owned(3, 4)), file("etc/.wh.y", ""), file("var/x", "1"))
 	opts := Options{Rules: Rules{FactoryVar: true}}
@@ -87,7 +87,7 @@ func TestCommitMetadata(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]string{
-		MetaDiffID: layerOf(data, data).DiffID.String(), MetaRules: "1 factory-var", MetaImporter: "ostree-importd 1",
+		MetaDiffID: layerOf(data, data).DiffID.String(), MetaRules: "2 factory-var", MetaImporter: "ostree-importd 1",
 	} {
 		if got, ok := c.Metadata[key].AsString(); !ok || got != want {
 			t.Errorf("%s = %q, want %q", key, got, want)
@@ -110,11 +110,21 @@ func TestCommitMetadata(t *testing.T) {
 
 func TestRulesString(t *testing.T) {
 	for rules, want := range map[Rules]string{
-		{}: "1", {FactoryVar: true}: "1 factory-var", {OnlyUsr: true}: "1 only-usr", {FactoryVar: true, OnlyUsr: true}: "1 factory-var only-usr",
-		{SysrootLinks: true}: "1 sysroot-links", {OnlyUsr: true, SysrootLinks: true}: "1 only-usr sysroot-links",
+		{}: "2", {FactoryVar: true}: "2 factory-var", {OnlyUsr: true}: "2 only-usr", {FactoryVar: true, OnlyUsr: true}: "2 factory-var only-usr",
+		{SysrootLinks: true}: "2 sysroot-links", {OnlyUsr: true, SysrootLinks: true}: "2 only-usr sysroot-links",
 	} {
 		if got := rules.String(); got != want {
 			t.Errorf("%+v = %q, want %q", rules, got, want)
+		}
+		for _, text := range []string{want, "1" + want[1:]} {
+			if got := ParseRules(text); got != rules {
+				t.Errorf("ParseRules(%q) = %+v, want %+v", text, got, rules)
+			}
+		}
+	}
+	for _, text := range []string{"", "3 factory-var", "factory-var"} {
+		if got := ParseRules(text); got != (Rules{}) {
+			t.Errorf("ParseRules(%q) = %+v", text, got)
 		}
 	}
 }

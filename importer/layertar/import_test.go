@@ -95,10 +95,10 @@ func TestEntries(t *testing.T) {
 			want:    []string{"l00777 0 0 0 /a -> /etc/../../x", "l00777 0 0 0 /b -> etc/x", "l00777 0 0 0 /c -> nowhere", "l00777 0 0 0 /d -> d"},
 		},
 		{
-			name:    "implied directories belong to whom they are made for",
+			name:    "implied directories are root's, whoever they are made for",
 			entries: []entry{file("usr/lib/a", "x", owned(3, 4)), file("usr/lib/b", "x", owned(5, 6)), dir("usr/bin", owned(9, 9))},
 			want: []string{
-				"d00755 3 4 0 /", "d00755 3 4 0 /usr", "d00755 9 9 0 /usr/bin", "d00755 3 4 0 /usr/lib", "-00644 3 4 1 /usr/lib/a", "-00644 5 6 1 /usr/lib/b",
+				"d00755 0 0 0 /usr", "d00755 9 9 0 /usr/bin", "d00755 0 0 0 /usr/lib", "-00644 3 4 1 /usr/lib/a", "-00644 5 6 1 /usr/lib/b",
 			},
 			implied: []string{"", "usr", "usr/lib"},
 		},
@@ -276,7 +276,7 @@ func TestRules(t *testing.T) {
 		},
 		{
 			name: "etc alone implies usr", entries: []entry{dir("./"), dir("etc", owned(3, 4))},
-			want: []string{"d00755 3 4 0 /usr", "d00755 3 4 0 /usr/etc"}, implied: []string{"usr"},
+			want: []string{"d00755 0 0 0 /usr", "d00755 3 4 0 /usr/etc"}, implied: []string{"usr"},
 		},
 		{
 			name: "an implied etc over a listed usr/etc", entries: []entry{dir("./"), dir("usr"), dir("usr/etc", mode(0o700)), file("etc/a", "1")},

@@ -100,9 +100,8 @@ func (r *reader) add(h *tar.Header, source io.Reader) error {
 			r.filter(FilteredSpecial)
 			return nil
 		}
-		r.tree.own(o)
 		if isMarker(path[len(path)-1]) {
-			return r.addMarker(h, path, o)
+			return r.addMarker(h, path)
 		}
 	}
 	return r.addFile(h, path, o, source)
@@ -130,7 +129,7 @@ func (r *reader) filter(key string) {
 // addMarker keeps a whiteout or opaque marker, of whatever type it is, as an empty file that is the same in every layer.
 //
 // One below a file of this layer is about the directory that the file replaces, so nothing is left for it to remove.
-func (r *reader) addMarker(h *tar.Header, path []string, o owner) error {
+func (r *reader) addMarker(h *tar.Header, path []string) error {
 	if r.tree.hides(path) {
 		return nil
 	}
@@ -141,7 +140,7 @@ func (r *reader) addMarker(h *tar.Header, path []string, o owner) error {
 		}
 		r.marker = marker
 	}
-	r.tree.put(path, &node{owner: o, content: r.marker})
+	r.tree.put(path, &node{content: r.marker})
 	return nil
 }
 
@@ -157,7 +156,7 @@ func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader
 			r.holdLink(path, target)
 			return nil
 		}
-		return r.tree.putLink(o, &pendingLink{
+		return r.tree.putLink(&pendingLink{
 			entry: h.Name, targetName: h.Linkname, path: path, target: target, droppable: r.isDroppable(h, path, target),
 		})
 	case tar.TypeDir:
@@ -172,7 +171,7 @@ func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader
 	if err != nil {
 		return err
 	}
-	r.tree.put(path, &node{owner: o, content: written})
+	r.tree.put(path, &node{content: written})
 	return nil
 }
 

@@ -21,10 +21,14 @@ type Rules struct {
 	SysrootLinks bool
 }
 
-// String is the text that a layer commit records. It stands for all that decides on the paths of a layer commit: another text
-// means that the layer has to be imported anew.
+// rulesVersion begins the text of the rules. It changes when the same rules make another commit of
+// some layer: a layer commit with another version does not say what this version needs to know.
+const rulesVersion = "2"
+
+// String is the text that a layer commit records. It stands for all that decides on the paths of a
+// layer commit: a layer that was stored with another text has to be imported again.
 func (r Rules) String() string {
-	text := "1"
+	text := rulesVersion
 	if r.FactoryVar {
 		text += " factory-var"
 	}
@@ -35,6 +39,21 @@ func (r Rules) String() string {
 		text += " sysroot-links"
 	}
 	return text
+}
+
+// ParseRules gives the rules that String, of this version or an earlier one, has made a text of.
+// It gives the zero value for any other text.
+func ParseRules(text string) Rules {
+	version, options, _ := strings.Cut(text, " ")
+	if version != "1" && version != rulesVersion {
+		return Rules{}
+	}
+	options = " " + options + " "
+	return Rules{
+		FactoryVar:   strings.Contains(options, " factory-var "),
+		OnlyUsr:      strings.Contains(options, " only-usr "),
+		SysrootLinks: strings.Contains(options, " sysroot-links "),
+	}
 }
 
 // FilteredSpecial is the key under which Options.DropSpecialFiles counts. The other keys are names of files and directories.

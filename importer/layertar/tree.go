@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	impliedMode = 0o755 // of directories that the archive doesn't list
+	impliedMode = 0o755 // of directories that the archive doesn't list, which are root's
 	dirSize     = 512   // bytes that a directory takes without its name, also when it is written
 	nodeSize    = 256   // bytes that anything else takes without its name
 
@@ -20,7 +20,7 @@ const (
 
 // node is an entry of a layer: a directory, a content (file, symbolic link or marker), or a hard link whose target hasn't come yet.
 type node struct {
-	owner    owner
+	owner    owner            // of a directory
 	children map[string]*node // of a directory; not nil
 	mode     uint32           // of a directory: the permissions
 	xattrs   objects.Xattrs   // of a directory
@@ -32,8 +32,9 @@ type node struct {
 
 func (n *node) isDir() bool { return n.children != nil }
 
-func newDir(o owner) *node {
-	return &node{owner: o, mode: impliedMode, children: make(map[string]*node)}
+// newDir is a directory that no entry lists.
+func newDir() *node {
+	return &node{mode: impliedMode, children: make(map[string]*node)}
 }
 
 // pendingLink is a hard link to a path that has no entry yet.
@@ -45,12 +46,11 @@ type pendingLink struct {
 
 // tree is a layer as the image has it, before path rules. Paths are lists of components.
 type tree struct {
-	root      *node
-	rootOwned bool // the root has its owner
-	pending   []*node
-	held      map[string]*heldFile // files that aren't in the layer except through hard links, by path
-	kept      int                  // bytes, roughly, that it takes, names and attributes included
-	links     links
+	root    *node
+	pending []*node
+	held    map[string]*heldFile // files that aren't in the layer except through hard links, by path
+	kept    int                  // bytes, roughly, that it takes, names and attributes included
+	links   links
 }
 
 // heldFile is a file that is held back for the hard links to it.
@@ -60,7 +60,7 @@ type heldFile struct {
 	used     bool
 }
 
-func newTree() *tree { return &tree{root: newDir(owner{}), held: make(map[string]*heldFile)} }
+func newTree() *tree { return &tree{root: newDir(), held: make(map[string]*heldFile)} }
 
 // at is the node at a path that leads through directories only, or nil.
 func (t *tree) at(path []string) *node {
@@ -87,23 +87,15 @@ func (t *tree) hides(path []string) bool {
 	return false
 }
 
-// own gives the root the owner of the first entry that is kept, as every directory that isn't listed has the owner of the entry that
-// needs it.
-func (t *tree) own(o owner) {
-	if !t.rootOwned {
-		t.root.owner, t.rootOwned = o, true
-	}
-}
-
 // parent gives the directory that holds path's last component. Directories that are missing are implied, and take the place of
 // what is in the way.
-func (t *tree) parent(path []string, o owner) *node {
+func (t *tree) parent(path []string) *node {
 	dir, length := t.root, 0
 	for _, name := range path[:len(path)-1] {
 		length += len(name) + 1
 		next := dir.children[name]
 		if next == nil || !next.isDir() {
-			next = newDir(o)
+			next = newDir()
 			t.setChild(dir, name, next)
 			t.kept += 2 * length // its path will stand in the commit's metadata
 		}
@@ -114,7 +106,7 @@ func (t *tree) parent(path []string, o owner) *node {
 
 // put sets what is at a path, whatever was there.
 func (t *tree) put(path []string, n *node) {
-	t.setChild(t.parent(path, n.owner), path[len(path)-1], n)
+	t.setChild(t.parent(path), path[len(path)-1], n)
 }
 
 // setChild sets what a directory has under a name.
@@ -134,14 +126,12 @@ func (t *tree) setChild(dir *node, name string, n *node) {
 func (t *tree) putDir(path []string, o owner, mode uint32, xattrs objects.Xattrs) {
 	dir := t.root
 	if len(path) > 0 {
-		parent, name := t.parent(path, o), path[len(path)-1]
+		parent, name := t.parent(path), path[len(path)-1]
 		dir = parent.children[name]
 		if dir == nil || !dir.isDir() {
-			dir = newDir(o)
+			dir = newDir()
 			t.setChild(parent, name, dir)
 		}
-	} else {
-		t.rootOwned = true
 	}
 	dir.owner, dir.mode, dir.xattrs, dir.listed = o, mode, xattrs, true
 	for _, attr := range xattrs {
@@ -170,8 +160,8 @@ func (t *tree) takeHeld(path []string) *content {
 }
 
 // putLink adds a hard link: to what is at its target now, or to what will be there at the end.
-func (t *tree) putLink(o owner, link *pendingLink) error {
-	n := &node{owner: o, shared: true}
+func (t *tree) putLink(link *pendingLink) error {
+	n := &node{shared: true}
 	existing := t.at(link.target)
 	switch held := t.takeHeld(link.target); {
 	case held != nil:

@@ -8,17 +8,10 @@ import (
 	"strings"
 )
 
-// Options says how archives are read where the image specification doesn't.
-type Options struct {
-	// RootOwnsImplied gives directories that no archive lists to root. Otherwise the owner of the first entry that needs one
-	// owns it, as OSTree does it.
-	RootOwnsImplied bool
-}
-
 // apply unpacks one layer over a tree.
 //
 // Markers go first, wherever they stand: they are about lower layers only.
-func (t *tree) apply(l Layer, opts Options) error {
+func (t *tree) apply(l Layer) error {
 	for _, e := range l.Entries {
 		if e.isMarker() {
 			if err := t.hide(e.Path); err != nil {
@@ -26,7 +19,7 @@ func (t *tree) apply(l Layer, opts Options) error {
 			}
 		}
 	}
-	u := &unpacking{tree: t, opts: opts, written: map[string]bool{}}
+	u := &unpacking{tree: t, written: map[string]bool{}}
 	for _, e := range l.Entries {
 		if e.isMarker() {
 			continue
@@ -60,7 +53,6 @@ func (t *tree) hide(marker string) error {
 // unpacking is the state of one layer while it is unpacked.
 type unpacking struct {
 	tree    *tree
-	opts    Options
 	written map[string]bool // real paths that this layer wrote
 	pending []Entry         // hard links whose target is still to come
 }
@@ -85,7 +77,7 @@ func (u *unpacking) add(e Entry) error {
 		}
 		n = u.tree.at(e.Link).Node
 	}
-	d := u.tree.ensure(r.real, u.implied(e))
+	d := u.tree.ensure(r.real)
 	if old := d.children[name]; n.Type == Dir && old != nil && old.Type == Dir {
 		old.Node, old.implied = n, false
 	} else {
@@ -112,14 +104,6 @@ func (u *unpacking) finish() error {
 	return nil
 }
 
-// implied is the metadata of a directory that exists because of e.
-func (u *unpacking) implied(e Entry) Node {
-	if u.opts.RootOwnsImplied {
-		return Node{Type: Dir, Mode: 0o755}
-	}
-	return Node{Type: Dir, Mode: 0o755, UID: e.UID, GID: e.GID}
-}
-
 // node is what the entry makes at its path.
 func (e Entry) node() Node {
 	n := Node{Type: e.Type, Mode: e.Mode, UID: e.UID, GID: e.GID, Content: e.Content, Xattrs: maps.Clone(e.Xattrs)}
@@ -135,18 +119,18 @@ func (e Entry) node() Node {
 }
 
 // Unpack gives the image's tree in its own paths.
-func Unpack(img Image, opts Options) (map[string]Node, error) {
-	t, err := unpack(img, opts)
+func Unpack(img Image) (map[string]Node, error) {
+	t, err := unpack(img)
 	if err != nil {
 		return nil, err
 	}
 	return t.nodes(), nil
 }
 
-func unpack(img Image, opts Options) (*tree, error) {
+func unpack(img Image) (*tree, error) {
 	t := newTree(Node{Type: Dir, Mode: 0o755})
 	for i, l := range img.Layers {
-		if err := t.apply(l, opts); err != nil {
+		if err := t.apply(l); err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i+1, err)
 		}
 	}
@@ -160,7 +144,7 @@ type Rules struct {
 
 // Flatten gives the tree of the image's commit.
 func Flatten(img Image, rules Rules) (map[string]Node, error) {
-	t, err := unpack(img, Options{})
+	t, err := unpack(img)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +172,7 @@ func (t *tree) move(top, to string) {
 	}
 	delete(t.children, top)
 	dir, name := split(to)
-	t.ensure(dir, Node{Type: Dir, Mode: 0o755}).children[name] = moved
+	t.ensure(dir).children[name] = moved
 }
 
 // Paths lists the paths of a tree in order.

@@ -32,7 +32,7 @@ func newChecker(before *tree, markers []Entry, opts GenerateOptions) (*checker, 
 		portable: opts.Portable, before: before, hidden: before.clone(),
 		nondirs: map[string]bool{}, written: map[string]string{}, used: map[string]bool{}, claims: map[string]string{},
 	}
-	if err := c.hidden.apply(Layer{Entries: markers}, Options{}); err != nil {
+	if err := c.hidden.apply(Layer{Entries: markers}); err != nil {
 		return nil, err
 	}
 	for _, e := range markers {

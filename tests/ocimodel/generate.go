@@ -27,7 +27,7 @@ func Generate(seed uint64, opts GenerateOptions) Image {
 	t := newTree(Node{Type: Dir, Mode: 0o755})
 	for range 1 + g.IntN(5) {
 		l := g.layer(t)
-		if err := t.apply(l, Options{}); err != nil {
+		if err := t.apply(l); err != nil {
 			panic("a generated layer can't be applied: " + err.Error())
 		}
 		img.Layers = append(img.Layers, l)
@@ -155,7 +155,7 @@ func orderless(lower *tree, markers []Entry) bool {
 	reversed := slices.Clone(markers)
 	slices.Reverse(reversed)
 	one, other := lower.clone(), lower.clone()
-	if one.apply(Layer{Entries: markers}, Options{}) != nil || other.apply(Layer{Entries: reversed}, Options{}) != nil {
+	if one.apply(Layer{Entries: markers}) != nil || other.apply(Layer{Entries: reversed}) != nil {
 		return false
 	}
 	return maps.EqualFunc(one.nodes(), other.nodes(), Node.Equal)

@@ -43,7 +43,7 @@ func TestUnpack(t *testing.T) {
 		{"a chain of hard links to a later entry", []Entry{hard("p", "m"), hard("m", "n"), file("n", "2")}, "d/ d/x=1 d/y=1 f=1 l->d m=2 n=2 p=2"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			nodes, err := Unpack(Image{Layers: []Layer{lower, {Entries: test.upper}}}, Options{})
+			nodes, err := Unpack(Image{Layers: []Layer{lower, {Entries: test.upper}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestUnpack(t *testing.T) {
 
 func TestHardLinkToNowhere(t *testing.T) {
 	lower, upper := Layer{Entries: []Entry{file("f", "1")}}, Layer{Entries: []Entry{hard("h", "f")}}
-	if _, err := Unpack(Image{Layers: []Layer{lower, upper}}, Options{}); err == nil {
+	if _, err := Unpack(Image{Layers: []Layer{lower, upper}}); err == nil {
 		t.Error("a hard link to a lower layer's file is unpacked")
 	}
 }
@@ -67,19 +67,14 @@ func TestImpliedDirectories(t *testing.T) {
 	later := file("a/g", "1")
 	later.UID = 7
 	img := Image{Layers: []Layer{{Entries: []Entry{owned, later}}}}
-	for _, rootOwns := range []bool{false, true} {
-		nodes, err := Unpack(img, Options{RootOwnsImplied: rootOwns})
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := Node{Type: Dir, Mode: 0o755, UID: 5, GID: 6}
-		if rootOwns {
-			want.UID, want.GID = 0, 0
-		}
-		for _, path := range []string{"a", "a/b"} {
-			if !nodes[path].Equal(want) {
-				t.Errorf("root owns %t: %s is %s, want %s", rootOwns, path, nodes[path], want)
-			}
+	nodes, err := Unpack(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Node{Type: Dir, Mode: 0o755}
+	for _, path := range []string{"a", "a/b"} {
+		if !nodes[path].Equal(want) {
+			t.Errorf("%s is %s, want %s", path, nodes[path], want)
 		}
 	}
 }
@@ -142,7 +137,7 @@ func TestGenerateCoversTheRules(t *testing.T) {
 			for feature := range features(l, lower) {
 				seen[feature]++
 			}
-			if err := lower.apply(l, Options{}); err != nil {
+			if err := lower.apply(l); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
 		}

@@ -93,14 +93,14 @@ func (t *tree) route(path string) (route, error) {
 	return r, nil
 }
 
-// ensure makes the directory at a real path, and those above it, with the given metadata where there is none.
-func (t *tree) ensure(path string, implied Node) *tree {
+// ensure makes the directory at a real path, and those above it. A directory that no archive lists is root's.
+func (t *tree) ensure(path string) *tree {
 	for path != "" {
 		var name string
 		name, path, _ = strings.Cut(path, "/")
 		child := t.children[name]
 		if child == nil || child.Type != Dir {
-			child = newTree(implied)
+			child = newTree(Node{Type: Dir, Mode: 0o755})
 			child.implied = true
 			t.children[name] = child
 		}
