@@ -21,12 +21,12 @@ import (
 // wideImage makes an image of n layers that need windows of 128 MiB.
 func wideImage(t *testing.T, n int) *testImage {
 	t.Helper()
-	needs.Tool(t, "zstd")
+	zstd := needs.Tool(t, "zstd")
 	image := newImage(t)
 	var diffIDs []any
 	for i := range n {
 		raw := archive(t, fmt.Sprintf("f usr/file%d %d", i, i), fmt.Sprintf("f usr/common %d", i))
-		cmd := exec.Command("zstd", "-c", "--long=27")
+		cmd := exec.Command(zstd, "-c", "--long=27")
 		cmd.Stdin = bytes.NewReader(raw)
 		blob, err := cmd.Output()
 		if err != nil {
