@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 )
 
 // refRow is a row for a reference.
@@ -33,6 +34,8 @@ var outside = []string{"/tmp/hostile-graph", "/tmp/hostile-run", "/tmp/hostile-e
 // removeOutside removes what an earlier run may have left.
 func removeOutside(t *testing.T) {
 	for _, path := range outside {
+		// Container storage mounts that directory; where it did not, there is nothing to undo.
+		_ = unix.Unmount(filepath.Join(path, "overlay"), unix.MNT_DETACH)
 		if err := os.RemoveAll(path); err != nil {
 			t.Error(err)
 		}
