@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 )
 
 // Names in the state directory. A file that can't be understood gets brokenSuffix appended; one that was being written
@@ -135,6 +137,7 @@ func (s store) write(name string, content []byte) error {
 	if err := os.WriteFile(path+partSuffix, content, 0o600); err != nil {
 		return err
 	}
+	crashpoint.Pass("record written")
 	return os.Rename(path+partSuffix, path)
 }
 

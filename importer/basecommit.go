@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -157,6 +158,7 @@ func (p *Prepared) settleBase(ctx context.Context, f *fetcher) (objects.Checksum
 		return objects.Checksum{}, stopped(ctx, StageLayer, p.plan.layerError(classify(StageLayer, err), 1))
 	}
 	if staged {
+		crashpoint.Pass("base complete")
 		err = p.landBase(ctx, f.base)
 	}
 	p.plan.landed(p.plan.Layers[0].Digest, f.base.commit)
@@ -216,6 +218,7 @@ func (p *Prepared) landBase(ctx context.Context, base stagedCommit) error {
 			return err
 		}
 	}
+	crashpoint.Pass("base carried")
 	refs := []string{ref}
 	if p.writeRef != "" {
 		refs = append(refs, p.writeRef)

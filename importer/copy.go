@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
@@ -57,15 +58,18 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 	if progress != nil {
 		progress(Progress{Stage: StageCopy, LayersTotal: len(layers)})
 	}
+	crashpoint.Pass("copy begun")
 	if destination != im.repo {
 		err = destination.Pull(ctx, im.repo, layers, source.Commit)
 	}
+	crashpoint.Pass("copy pulled")
 	if err == nil {
 		err = destination.SetRef(ctx, ref, source.Commit)
 	}
 	if err != nil {
 		return nil, stopped(ctx, StageCopy, classify(StageCopy, err))
 	}
+	crashpoint.Pass("copy named")
 	return &CopyResult{
 		Reference: target.String(), ImageRef: ref, Repository: destination.Path(), ManifestDigest: source.Digest,
 		Commit: source.Commit.String(), Layers: len(layers),

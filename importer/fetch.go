@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/document"
@@ -175,12 +176,14 @@ func (f *fetcher) attempt(ctx context.Context, index int, running *runningLayer,
 	if err != nil {
 		return err
 	}
+	crashpoint.Pass("fetch read")
 	if err := st.SetRef(l.Ref, commit); err != nil {
 		return classify(StageLand, err)
 	}
 	if err := st.Land(ctx); err != nil {
 		return classify(StageLand, err)
 	}
+	crashpoint.Pass("fetch landed")
 	f.plan.landed(l.Digest, commit)
 	return nil
 }
@@ -216,6 +219,7 @@ func (f *fetcher) read(
 	if err != nil {
 		return objects.Checksum{}, gone(classify(StageFetch, err))
 	}
+	crashpoint.Pass("fetch opened")
 	defer content.Close() // all that it can tell was told by Read
 	counted := &countingReader{Closer: content, r: content, layer: running, total: &f.bytes}
 	var commit objects.Checksum

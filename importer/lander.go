@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -80,9 +81,11 @@ func (l *lander) land(ctx context.Context) error {
 	if len(batch) == 0 {
 		return nil
 	}
+	crashpoint.Pass("base chunks")
 	if err := l.st.Land(ctx); err != nil {
 		return err
 	}
+	crashpoint.Pass("base chunks landed")
 	l.landed = append(l.landed, batch...)
 	return nil
 }

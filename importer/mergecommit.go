@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
@@ -24,6 +25,7 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 		return classify(StageMerge, err)
 	}
 	defer p.im.closeStaging(st)
+	crashpoint.Pass("merge begun")
 	commit, relabelled, err := p.mergeCommit(ctx, st)
 	if err != nil {
 		return err
@@ -51,10 +53,12 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 	if err := p.im.checkRef(p.plan.ImageRef); err != nil { // other imports have landed since the first check
 		return err
 	}
+	crashpoint.Pass("merge written")
 	r.enter(StageLand)
 	if err := st.Land(ctx); err != nil {
 		return classify(StageLand, err)
 	}
+	crashpoint.Pass("merge landed")
 	p.plan.Commit = commit.String()
 	return nil
 }

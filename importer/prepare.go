@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
@@ -76,9 +77,11 @@ func (p *Prepared) prepare(ctx context.Context, n names) error {
 			return stopped(ctx, StageManifest, err)
 		}
 	}
+	crashpoint.Pass("prepare loaded")
 	if err := p.assess(ctx); err != nil {
 		return err
 	}
+	crashpoint.Pass("prepare planned")
 	if p.plan.Request.Offline && p.plan.LayersToFetch > 0 {
 		return p.offline()
 	}
@@ -87,6 +90,7 @@ func (p *Prepared) prepare(ctx context.Context, n names) error {
 	}
 	if p.source != nil {
 		p.noteUpdate(ctx, n.source.Image)
+		crashpoint.Pass("prepare noted")
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/collect"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -76,9 +77,11 @@ func (im *Importer) prune(ctx context.Context, policy collect.Policy, dryRun boo
 	}
 	if !dryRun {
 		report(0, len(drop))
+		crashpoint.Pass("collect decided")
 		if err := im.repo.DeleteRefs(ctx, drop...); err != nil {
 			return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
 		}
+		crashpoint.Pass("collect refs dropped")
 		report(len(drop), len(drop))
 	}
 	if garbageErr != nil {
@@ -91,6 +94,7 @@ func (im *Importer) prune(ctx context.Context, policy collect.Policy, dryRun boo
 				return nil, stopped(ctx, StageCollect, pruneError(err))
 			}
 		}
+		crashpoint.Pass("collect pruned")
 		usage = garbage.Gone()
 	}
 	res.Objects, res.Bytes = usage.Objects, usage.Bytes
@@ -179,9 +183,11 @@ func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func
 		}
 		drop, res.Removed = append(drop, ref), append(res.Removed, req.Images[i])
 	}
+	crashpoint.Pass("remove decided")
 	if err := im.repo.DeleteRefs(ctx, drop...); err != nil {
 		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
 	}
+	crashpoint.Pass("remove done")
 	if len(drop) > 0 && !req.SkipGC {
 		if res.Collected, err = im.prune(ctx, collect.Policy{}, false, progress); err != nil {
 			return nil, err

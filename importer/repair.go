@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/check"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -89,9 +90,11 @@ func (im *Importer) repairImage(ctx context.Context, ref ostreerepo.Ref, req Ver
 			return err
 		}
 	}
+	crashpoint.Pass("repair opened")
 	if err := image.makeRoom(ctx, progress); err != nil {
 		return err
 	}
+	crashpoint.Pass("repair made room")
 	done, err := p.Import(ctx, progress)
 	if err != nil {
 		return err
@@ -182,6 +185,16 @@ func (v *verification) makeRoom(ctx context.Context, progress func(Progress)) er
 	if err := v.im.repo.DeleteRefs(ctx, drop...); err != nil {
 		return err
 	}
+	crashpoint.Pass("repair dropped refs")
+	// Before anything is deleted, so that ostree never takes a commit for whole that is not.
+	for _, commit := range lacking {
+		if v.im.repo.Has(objects.KindCommit, commit) {
+			if err := v.im.repo.MarkPartial(commit); err != nil {
+				return err
+			}
+		}
+	}
+	crashpoint.Pass("repair marked")
 	for o, problem := range v.checker.AllBad() {
 		if problem == check.Incomplete {
 			continue
@@ -189,13 +202,7 @@ func (v *verification) makeRoom(ctx context.Context, progress func(Progress)) er
 		if err := v.im.repo.Discard(o.Kind, o.Checksum); err != nil {
 			return err
 		}
-	}
-	for _, commit := range lacking {
-		if v.im.repo.Has(objects.KindCommit, commit) {
-			if err := v.im.repo.MarkPartial(commit); err != nil {
-				return err
-			}
-		}
+		crashpoint.Pass("repair discarded")
 	}
 	return nil
 }

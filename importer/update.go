@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
@@ -156,5 +157,6 @@ func (im *Importer) changeDetached(ctx context.Context, commit objects.Checksum,
 	if err := st.WriteDetached(commit, detached); err != nil {
 		return err
 	}
+	crashpoint.Pass("prepare note written")
 	return st.LandDetached(ctx, commit)
 }

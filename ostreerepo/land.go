@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -96,6 +97,7 @@ func (s *Staging) Land(ctx context.Context) error {
 	if len(refs) == 0 {
 		return errors.New("land: no ref is set")
 	}
+	crashpoint.Pass("land begun")
 	for _, ref := range refs {
 		if err := s.repo.deleteBrokenRef(ctx, ref); err != nil {
 			return fmt.Errorf("land: %w", err)
@@ -106,6 +108,7 @@ func (s *Staging) Land(ctx context.Context) error {
 	if err := s.repo.pullLocal(ctx, args...); err != nil {
 		return fmt.Errorf("land: %w", err)
 	}
+	crashpoint.Pass("land done")
 	return nil
 }
 

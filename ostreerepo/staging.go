@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 	"github.com/ostree-importd/ostree-importd/tempdir"
 )
@@ -78,6 +79,7 @@ func (r *Repo) newStaging() (*Staging, error) {
 	if err := s.create(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	crashpoint.Pass("staging made")
 	s.stopFresh = keepFresh(s.path, r.freshInterval(), func(err error) {
 		r.log.WithError(err).WithField("path", s.path).Warn("cannot keep the staging directory fresh: ostree may delete it")
 	})

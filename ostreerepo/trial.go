@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Objects reads objects of a repository and adds new ones to them. A Staging keeps the new ones until they land; a Trial only tells
-// which they would be.
+// Objects reads objects of a repository and adds new ones to them. A Staging keeps the new ones
+// until they land; a Trial only tells which they would be.
 type Objects interface {
 	Commit(c objects.Checksum) (objects.Commit, error)
 	DirTree(c objects.Checksum) (objects.DirTree, error)
@@ -27,8 +27,8 @@ type Objects interface {
 	WriteCopy(from objects.Checksum, h objects.FileHeader) (objects.Checksum, error)
 }
 
-// WriteCopy writes a regular file with the content of a file of the staging or of the repository, and with another header. Errors: as for
-// OpenFile and WriteFile.
+// WriteCopy writes a regular file with the content of a file of the staging or of the repository,
+// and with another header. Errors: as for OpenFile and WriteFile.
 func (s *Staging) WriteCopy(from objects.Checksum, h objects.FileHeader) (objects.Checksum, error) {
 	size, err := fileSize(s.repo.config.mode, s.objectPath(objects.KindFile, from))
 	if isNoFile(err) {
@@ -45,8 +45,9 @@ func (s *Staging) WriteCopy(from objects.Checksum, h objects.FileHeader) (object
 	return s.WriteFile(h, int64(size), content)
 }
 
-// Trial keeps new objects in memory, to find out their checksums and to read them again, and writes nothing to a disk. Of a file it keeps
-// the header alone. Its methods may be called at the same time by several goroutines. It needs no closing.
+// Trial keeps new objects in memory, to find out their checksums and to read them again, and writes
+// nothing to a disk. Of a file it keeps the header alone. Its methods may be called at the same
+// time by several goroutines. It needs no closing.
 type Trial struct {
 	repo *Repo
 
@@ -60,7 +61,8 @@ type trialKey struct {
 	sum  objects.Checksum
 }
 
-// trialFile is a file that differs from one of the repository in its header. from is zero for a symlink.
+// trialFile is a file that differs from one of the repository in its header. from is zero for a
+// symlink.
 type trialFile struct {
 	header objects.FileHeader
 	from   objects.Checksum
@@ -68,27 +70,33 @@ type trialFile struct {
 
 // NewTrial returns a Trial without objects of its own.
 func (r *Repo) NewTrial() *Trial {
-	return &Trial{repo: r, metadata: make(map[trialKey][]byte), files: make(map[objects.Checksum]trialFile)}
+	return &Trial{
+		repo: r, metadata: make(map[trialKey][]byte), files: make(map[objects.Checksum]trialFile),
+	}
 }
 
-// Commit reads a commit object of the trial or of the repository. Errors: ErrNoObject, ErrCorrupted.
+// Commit reads a commit object of the trial or of the repository. Errors: ErrNoObject,
+// ErrCorrupted.
 func (t *Trial) Commit(c objects.Checksum) (objects.Commit, error) {
 	return tried(t, objects.KindCommit, c, objects.ParseCommit, t.repo.Commit)
 }
 
-// DirTree reads a dirtree object of the trial or of the repository. Errors: ErrNoObject, ErrCorrupted.
+// DirTree reads a dirtree object of the trial or of the repository. Errors: ErrNoObject,
+// ErrCorrupted.
 func (t *Trial) DirTree(c objects.Checksum) (objects.DirTree, error) {
 	return tried(t, objects.KindDirTree, c, objects.ParseDirTree, t.repo.DirTree)
 }
 
-// DirMeta reads a dirmeta object of the trial or of the repository. Errors: ErrNoObject, ErrCorrupted.
+// DirMeta reads a dirmeta object of the trial or of the repository. Errors: ErrNoObject,
+// ErrCorrupted.
 func (t *Trial) DirMeta(c objects.Checksum) (objects.DirMeta, error) {
 	return tried(t, objects.KindDirMeta, c, objects.ParseDirMeta, t.repo.DirMeta)
 }
 
 // tried parses an object of the trial, or has one of the repository read.
 func tried[T any](
-	t *Trial, kind objects.Kind, c objects.Checksum, parse func([]byte) (T, error), landed func(objects.Checksum) (T, error),
+	t *Trial, kind objects.Kind, c objects.Checksum,
+	parse func([]byte) (T, error), landed func(objects.Checksum) (T, error),
 ) (T, error) {
 	t.mu.Lock()
 	b, ok := t.metadata[trialKey{kind, c}]
@@ -99,7 +107,8 @@ func tried[T any](
 	return parse(b)
 }
 
-// OpenFile opens a file or symlink of the trial or of the repository, as Repo.OpenFile does. Errors: ErrNoObject, ErrCorrupted.
+// OpenFile opens a file or symlink of the trial or of the repository, as Repo.OpenFile does.
+// Errors: ErrNoObject, ErrCorrupted.
 func (t *Trial) OpenFile(c objects.Checksum) (objects.FileHeader, io.ReadCloser, error) {
 	t.mu.Lock()
 	f, ok := t.files[c]
@@ -158,8 +167,11 @@ func (t *Trial) WriteSymlink(h objects.FileHeader) (objects.Checksum, error) {
 	return c, nil
 }
 
-// WriteCopy gives the checksum of a regular file that has the content of another one. Errors: as for OpenFile.
-func (t *Trial) WriteCopy(from objects.Checksum, h objects.FileHeader) (c objects.Checksum, err error) {
+// WriteCopy gives the checksum of a regular file that has the content of another one. Errors: as
+// for OpenFile.
+func (t *Trial) WriteCopy(
+	from objects.Checksum, h objects.FileHeader,
+) (c objects.Checksum, err error) {
 	h.Xattrs = h.Xattrs.Canonical()
 	if err := h.Valid(); err != nil {
 		return c, fmt.Errorf("copy file %s: %w", from, err)

@@ -11,7 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// TestTrial: a trial gives the checksums of what a staging writes, reads it back, and changes nothing on the disk.
+// TestTrial: a trial gives the checksums of what a staging writes, reads it back, and changes
+// nothing on the disk.
 func TestTrial(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -26,7 +27,9 @@ func TestTrial(t *testing.T) {
 			st = newStaging(t, repo)
 			before := listing(t, repo)
 			trial := repo.NewTrial()
-			attrs := objects.Xattrs{{Name: "user.b", Value: []byte("2")}, {Name: "user.a", Value: []byte("1")}, {Name: "user.empty"}}
+			attrs := objects.Xattrs{
+				{Name: "user.b", Value: []byte("2")}, {Name: "user.a", Value: []byte("1")}, {Name: "user.empty"},
+			}
 			var sums [2][]objects.Checksum
 			for i, o := range []ostreerepo.Objects{trial, st} {
 				other := objects.FileHeader{Mode: unix.S_IFREG | 0o600, Xattrs: attrs}
@@ -36,7 +39,8 @@ func TestTrial(t *testing.T) {
 				same := check(t)(o.WriteCopy(one, plain))
 				link := check(t)(o.WriteSymlink(objects.FileHeader{Mode: unix.S_IFLNK, Target: "x"}))
 				meta := check(t)(o.WriteDirMeta(objects.DirMeta{Mode: unix.S_IFDIR | 0o755, Xattrs: attrs}))
-				tree := check(t)(o.WriteDirTree(objects.DirTree{Files: []objects.TreeFile{{Name: "a", Checksum: one}}}))
+				files := []objects.TreeFile{{Name: "a", Checksum: one}}
+				tree := check(t)(o.WriteDirTree(objects.DirTree{Files: files}))
 				commit := check(t)(o.WriteCommit(objects.Commit{Tree: tree, Meta: meta, Timestamp: 1}))
 				sums[i] = []objects.Checksum{one, two, again, same, link, meta, tree, commit}
 				if i == 0 {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 )
 
 // Sweeper removes the directories of dead processes.
@@ -60,10 +62,13 @@ func (s Sweeper) Sweep(ctx context.Context, parent string) {
 }
 
 func (s Sweeper) report(path string, err error) {
-	if errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, context.Canceled) {
-		return
+	for _, silent := range []error{unix.EROFS, fs.ErrNotExist, context.Canceled} {
+		if errors.Is(err, silent) {
+			return
+		}
 	}
-	s.Log.WithError(err).WithField("path", path).Warn("cannot delete temporary directories of dead processes")
+	log := s.Log.WithError(err).WithField("path", path)
+	log.Warn("cannot delete temporary directories of dead processes")
 }
 
 // one removes the directory if it is dead.
@@ -110,7 +115,9 @@ func (s Sweeper) owns(dir *os.Root) (bool, error) {
 
 // removeUnlocked removes a directory without a lock. The process of an empty one may be about to
 // make the lock, and then finds that it must start again.
-func removeUnlocked(ctx context.Context, parent, dir *os.Root, name string) (removed bool, err error) {
+func removeUnlocked(
+	ctx context.Context, parent, dir *os.Root, name string,
+) (removed bool, err error) {
 	err = parent.Remove(name)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err == nil, nil
@@ -170,9 +177,11 @@ func removeAll(ctx context.Context, parent, dir *os.Root, name string) error {
 			return err
 		}
 	}
+	crashpoint.Pass("tempdir emptied")
 	if err := dir.RemoveAll(lockName); err != nil {
 		return err
 	}
+	crashpoint.Pass("tempdir unlocked")
 	if err := parent.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

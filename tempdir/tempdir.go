@@ -25,6 +25,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 )
 
 const (
@@ -64,6 +66,7 @@ func try(parent, prefix string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	crashpoint.Pass("tempdir made")
 	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errSwept
@@ -71,6 +74,7 @@ func try(parent, prefix string) (*Dir, error) {
 	if err == nil {
 		d := &Dir{path: path, lock: lock}
 		if err = d.take(); err == nil {
+			crashpoint.Pass("tempdir locked")
 			return d, nil
 		}
 		lock.Close()

@@ -30,7 +30,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// makeDir makes a directory with a lock that nobody holds, unless locked is false, and something in it.
+// makeDir makes a directory with a lock that nobody holds, unless locked is false, and something in
+// it.
 func makeDir(t *testing.T, path string, locked bool) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Join(path, "deep/er"), 0o700))
@@ -41,18 +42,23 @@ func makeDir(t *testing.T, path string, locked bool) {
 }
 
 func TestSweep(t *testing.T) {
+	dead := func(t *testing.T, path string) { makeDir(t, path, true) }
+	former := func(t *testing.T, path string) { makeDir(t, path, false) }
+	empty := func(t *testing.T, path string) { must(t, os.Mkdir(path, 0o700)) }
+	file := func(t *testing.T, path string) { must(t, os.WriteFile(path, nil, 0o600)) }
+	fifo := func(t *testing.T, path string) { must(t, unix.Mkfifo(path, 0o600)) }
 	for _, test := range []struct {
 		name, dir string
 		make      func(t *testing.T, path string)
 		stays     bool
 	}{
-		{"dead", prefix + "1", func(t *testing.T, path string) { makeDir(t, path, true) }, false},
-		{"dead, of another prefix", "former-" + prefix + "1", func(t *testing.T, path string) { makeDir(t, path, true) }, false},
-		{"not locked yet", prefix + "1", func(t *testing.T, path string) { must(t, os.Mkdir(path, 0o700)) }, false},
-		{"of a version without locks", prefix + "1", func(t *testing.T, path string) { makeDir(t, path, false) }, false},
-		{"somebody else's name", "theirs-1", func(t *testing.T, path string) { makeDir(t, path, true) }, true},
-		{"a file", prefix + "1", func(t *testing.T, path string) { must(t, os.WriteFile(path, nil, 0o600)) }, true},
-		{"a fifo", prefix + "1", func(t *testing.T, path string) { must(t, unix.Mkfifo(path, 0o600)) }, true},
+		{"dead", prefix + "1", dead, false},
+		{"dead, of another prefix", "former-" + prefix + "1", dead, false},
+		{"not locked yet", prefix + "1", empty, false},
+		{"of a version without locks", prefix + "1", former, false},
+		{"somebody else's name", "theirs-1", dead, true},
+		{"a file", prefix + "1", file, true},
+		{"a fifo", prefix + "1", fifo, true},
 		{"a lock that is a fifo", prefix + "1", func(t *testing.T, path string) {
 			makeDir(t, path, false)
 			must(t, unix.Mkfifo(filepath.Join(path, "lock"), 0o600))
@@ -77,7 +83,8 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestSweepFollowsNoLink: who may make names beside our directories must not have others' things deleted.
+// TestSweepFollowsNoLink: who may make names beside our directories must not have others' things
+// deleted.
 func TestSweepFollowsNoLink(t *testing.T) {
 	parent, outside := t.TempDir(), t.TempDir()
 	makeDir(t, filepath.Join(outside, "dir"), true)

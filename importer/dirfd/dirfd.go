@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -147,10 +148,16 @@ func (d *Dir) unlink(name string, flags int) error {
 	return nil
 }
 
-// Clear removes everything in d.
-func (d *Dir) Clear() error {
+// Clear removes everything in d, what is called one of last only when all else is gone.
+func (d *Dir) Clear(last ...string) error {
 	names, err := d.Names()
+	slices.SortStableFunc(names, func(a, b string) int {
+		return slices.Index(last, a) - slices.Index(last, b)
+	})
 	for _, name := range names {
+		if err != nil && slices.Contains(last, name) {
+			break
+		}
 		err = errors.Join(err, d.removeAll(name))
 	}
 	return err

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/scratch"
@@ -88,12 +89,15 @@ func (f *file) publish(made string, config []byte) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	crashpoint.Pass("export written")
 	if err := f.putConfig(config); err != nil {
 		return 0, err
 	}
+	crashpoint.Pass("export configured")
 	if err := f.dir.Rename(outName, f.parent, f.name); err != nil {
 		return 0, err
 	}
+	crashpoint.Pass("export named")
 	return uint64(info.Size()), f.parent.Sync()
 }
 

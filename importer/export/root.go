@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-importd/ostree-importd/importer/roottree"
+	"github.com/ostree-importd/ostree-importd/importer/scratch"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
@@ -48,6 +49,7 @@ func WriteRoot(ctx context.Context, root Root, dest Destination, step func(total
 	made := fmt.Sprintf("1 %s %s %s", dest.Root, root.ManifestDigest, root.Commit)
 	f, err := at(dest.Path)
 	if err == nil {
+		scratch.Sweep(f.parent) // also where nothing is to be written
 		if res.Size, res.Cached = f.existing(made, root.Config); !res.Cached {
 			res.Size, res.Omitted, err = root.write(ctx, f, dest.Root, made, step)
 		}

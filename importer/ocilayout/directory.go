@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/scratch"
 )
@@ -163,8 +164,10 @@ func (d *directory) publish(ctx context.Context, p publication) (err error) {
 	}
 	a := &additions{directory: d, publication: p, dirs: make(map[string]*dirfd.Dir)}
 	defer func() { err = errors.Join(err, a.close()) }()
+	crashpoint.Pass("layout written")
 	err = a.add()
 	if err == nil {
+		crashpoint.Pass("layout filled")
 		err = a.replace(ocispec.ImageIndexFile, index.marshal())
 	}
 	if err != nil {

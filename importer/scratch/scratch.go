@@ -25,6 +25,8 @@ const (
 	unlocked = ".new"
 	// lockName is the file whose flock says that the process lives.
 	lockName = "lock"
+	// attempts bounds how often New starts again after the Sweep of another process.
+	attempts = 20
 	// private is the mode of the directories.
 	private = 0o700
 )
@@ -40,7 +42,18 @@ type Dir struct {
 // New makes a directory in parent, and deletes those there that dead processes of the same user left behind. It must be closed, and
 // parent must stay open until then.
 func New(parent *dirfd.Dir) (*Dir, error) {
-	removeDead(parent)
+	Sweep(parent)
+	for attempt := 1; ; attempt++ {
+		d, err := try(parent)
+		swept := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EWOULDBLOCK)
+		if !swept || attempt == attempts {
+			return d, err
+		}
+	}
+}
+
+// try makes a directory. The Sweep of another process may come between its steps.
+func try(parent *dirfd.Dir) (*Dir, error) {
 	name := prefix + rand.Text()
 	made, err := parent.MakeDir(unlocked+name, private)
 	if err != nil {
@@ -95,7 +108,7 @@ func (d *Dir) Close() error {
 
 // remove deletes a directory that is open. One that somebody has moved away is emptied.
 func remove(parent *dirfd.Dir, name string, dir *dirfd.Dir) error {
-	if err := dir.Clear(); err != nil {
+	if err := dir.Clear(lockName); err != nil {
 		return err
 	}
 	if !parent.Holds(name, dir) {
@@ -107,14 +120,15 @@ func remove(parent *dirfd.Dir, name string, dir *dirfd.Dir) error {
 	return nil
 }
 
-// removeDead deletes directories of ours that no process holds. It is no concern of what is to be written if that can't be done.
-func removeDead(parent *dirfd.Dir) {
+// Sweep deletes directories of ours in parent that no process holds. It is no concern of what is to
+// be written if that can't be done.
+func Sweep(parent *dirfd.Dir) {
 	names, err := parent.Names()
 	if err != nil {
 		return
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, prefix) {
+		if !Is(name) {
 			continue
 		}
 		dir, err := parent.OpenDir(name)
@@ -131,6 +145,10 @@ func removeDead(parent *dirfd.Dir) {
 
 func removeUnlocked(parent *dirfd.Dir, name string, dir *dirfd.Dir) {
 	lock, err := dir.OpenFile(lockName, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		// It was killed before it made the lock, or after it removed that as the last thing.
+		_ = parent.RemoveDir(name)
+	}
 	if err != nil {
 		return
 	}

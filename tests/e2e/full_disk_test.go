@@ -23,7 +23,8 @@ import (
 const (
 	smallDisk  = 96 << 20
 	largeLayer = 40 << 20
-	// roomForOne is what is left free: enough for the large layer, not for what a killed import has of it besides.
+	// roomForOne is what is left free: enough for the large layer, not for what a killed import has of
+	// it besides.
 	roomForOne = 52 << 20
 )
 
@@ -32,16 +33,18 @@ type fullDisk struct {
 	*stage
 	reference string
 	layers    []ocimodel.Layer
-	gateway   *fixture.Gateway
 	large     *ociimage.Image
 }
 
 // After a kill in mid-pull, whatever comes next makes the room again that the killed one has taken.
 func TestKilledOnANearlyFullDisk(t *testing.T) {
 	s := newFullDisk(t)
-	pull := func() *exec.Cmd { return local(t, s.repo.Path(), "--json", "pull", "--tls-verify=false", s.reference) }
+	pull := func() *exec.Cmd {
+		return local(t, s.repo.Path(), "--json", "pull", "--tls-verify=false", s.reference)
+	}
 	for _, verb := range [][]string{
-		{"gc"}, {"gc", "--dry-run"}, {"verify"}, {"remove", "docker://example.com/none"}, {"prepare", "--tls-verify=false", s.reference},
+		{"gc"}, {"gc", "--dry-run"}, {"verify"}, {"remove", "docker://example.com/none"},
+		{"prepare", "--tls-verify=false", s.reference},
 	} {
 		t.Run(strings.Join(verb, " "), func(t *testing.T) {
 			left := s.killed(t, pull())
@@ -84,13 +87,11 @@ func TestKilledOnANearlyFullDisk(t *testing.T) {
 func newFullDisk(t *testing.T) *fullDisk {
 	t.Helper()
 	disk := fixture.MountExt4(t, smallDisk)
-	repo, err := ostreerepo.Create(t.Context(), filepath.Join(disk, "repo"), ostreerepo.ModeBareUser, ostreerepo.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := createIn(t, disk)
 	registry := fixture.StartRegistry(t)
-	s := &fullDisk{stage: &stage{registry: registry, repo: repo}, gateway: fixture.StartGateway(t, registry)}
-	s.stage.gateway = s.gateway
+	s := &fullDisk{stage: &stage{
+		registry: registry, repo: repo, gateway: fixture.StartGateway(t, registry),
+	}}
 	s.bus = fixture.StartBus(t, fixture.DaemonOptions{Repo: repo.Path()})
 	content := make([]byte, largeLayer/8)
 	rand.NewChaCha8([32]byte{}).Read(content)
@@ -98,7 +99,8 @@ func newFullDisk(t *testing.T) *fullDisk {
 	for i := range 8 {
 		content[0] = byte(i)
 		large.Entries = append(large.Entries, ocimodel.Entry{
-			Path: fmt.Sprintf("usr/large%d", i), Type: ocimodel.File, Mode: 0o644, Content: bytes.Clone(content),
+			Path: fmt.Sprintf("usr/large%d", i), Type: ocimodel.File, Mode: 0o644,
+			Content: bytes.Clone(content),
 		})
 	}
 	s.layers = []ocimodel.Layer{files("small"), large}
@@ -118,11 +120,23 @@ func newFullDisk(t *testing.T) *fullDisk {
 	return s
 }
 
-// killed kills a pull when most of the large layer is on the disk, and gives the temporary directory of its proxy.
+// createIn makes a repository in a directory.
+func createIn(t *testing.T, dir string) *ostreerepo.Repo {
+	t.Helper()
+	path := filepath.Join(dir, "repo")
+	repo, err := ostreerepo.Create(t.Context(), path, ostreerepo.ModeBareUser, ostreerepo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repo
+}
+
+// killed kills a pull when most of the large layer is on the disk, and gives the temporary
+// directory of its proxy.
 func (s *fullDisk) killed(t *testing.T, pull *exec.Cmd) (left []string) {
 	t.Helper()
 	stop := make(chan struct{})
-	s.gateway.Spoil(s.large.Layers[1].Digest, func(w http.ResponseWriter, r *http.Request, blob []byte) {
+	hold := func(w http.ResponseWriter, r *http.Request, blob []byte) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(blob)))
 		w.Write(blob[:len(blob)-1])
 		http.NewResponseController(w).Flush()
@@ -130,7 +144,8 @@ func (s *fullDisk) killed(t *testing.T, pull *exec.Cmd) (left []string) {
 		case <-stop:
 		case <-r.Context().Done():
 		}
-	})
+	}
+	s.gateway.Spoil(s.large.Layers[1].Digest, hold)
 	if err := pull.Start(); err != nil {
 		t.Fatal(err)
 	}

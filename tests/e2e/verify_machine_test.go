@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer"
-	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
@@ -17,20 +16,21 @@ import (
 func TestVerifyWritesNothing(t *testing.T) {
 	d := newDerived(t)
 	disk := fixture.MountExt4(t, 64<<20)
-	repo, err := ostreerepo.Create(t.Context(), filepath.Join(disk, "repo"), ostreerepo.ModeBareUser, ostreerepo.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := createIn(t, disk)
 	_, plain := d.stage.push(t, "plain", files("a"), files("b"))
 	for _, reference := range []string{d.derived, plain} {
-		pulled(t, fixture.Run(t, local(t, repo.Path(), "--json", "pull", "--tls-verify=false", reference)))
+		pull := local(t, repo.Path(), "--json", "pull", "--tls-verify=false", reference)
+		pulled(t, fixture.Run(t, pull))
 	}
-	listing := func() string { return fixture.MustRun(t, "find", repo.Path(), "-printf", "%p %T@ %C@ %s\n") }
+	listing := func() string {
+		return fixture.MustRun(t, "find", repo.Path(), "-printf", "%p %T@ %C@ %s\n")
+	}
 	verified := func(t *testing.T, path string) {
 		t.Helper()
 		before := listing()
 		out := fixture.Run(t, local(t, path, "--json", "verify"))
-		if result := decode[importer.VerifyResult](t, out.Stdout); out.Code != 0 || result.Count(importer.StateGood) != 2 {
+		result := decode[importer.VerifyResult](t, out.Stdout)
+		if out.Code != 0 || result.Count(importer.StateGood) != 2 {
 			t.Errorf("verify exits %d and says %s%s", out.Code, out.Stdout, out.Stderr)
 		}
 		if after := listing(); after != before {
@@ -55,7 +55,8 @@ func TestVerifyWritesNothing(t *testing.T) {
 		if err := unix.Fstatfs(int(filler.Fd()), &stat); err != nil {
 			t.Fatal(err)
 		}
-		for size := int64(stat.Bfree); size > 0; size /= 2 { // the last blocks are not to be had in one piece
+		// The last blocks are not to be had in one piece.
+		for size := int64(stat.Bfree); size > 0; size /= 2 {
 			for end := filler; unix.Fallocate(int(end.Fd()), 0, length(t, end), size*stat.Bsize) == nil; {
 			}
 		}
@@ -92,11 +93,13 @@ func TestVerifyWithoutRights(t *testing.T) {
 	cmd.Path = needs.Tool(t, "setpriv")
 	out := fixture.Run(t, cmd)
 	result := decode[importer.VerifyResult](t, out.Stdout)
-	if out.Code != 5 || result.Count(importer.StateUnchecked) != 1 || result.Count(importer.StateGood) != 1 {
+	unchecked, good := result.Count(importer.StateUnchecked), result.Count(importer.StateGood)
+	if out.Code != 5 || unchecked != 1 || good != 1 {
 		t.Fatalf("verify exits %d and says %s%s", out.Code, out.Stdout, out.Stderr)
 	}
 	for _, image := range result.Images {
-		if (image.State == importer.StateUnchecked) != (image.Reference == one) || (image.NotChecked != "") != (image.Reference == one) || len(image.Damage) > 0 {
+		affected := image.Reference == one
+		if (image.NotChecked != "") != affected || len(image.Damage) > 0 {
 			t.Errorf("%+v", image)
 		}
 	}
