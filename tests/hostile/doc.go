@@ -1,4 +1,4 @@
-// Package hostile asks a daemon on a private bus for some two hundred things that nobody should ask for: images,
+// Package hostile asks a daemon on a private bus for some 370 things that nobody should ask for: images,
 // documents, references, options and bus messages that are made to hurt, and registries that misbehave.
 //
 // Each is a row of a table with the name of the error that it must end with, and bounds of time and of the daemon's
