@@ -34,7 +34,7 @@ type content struct {
 
 // lists reports whether the archive lists a directory.
 func (o *owners) lists(e roottree.Entry) (bool, error) {
-	if !o.tree.implied[e.Path] {
+	if !o.tree.tree.Implied[e.Path] {
 		return true, nil
 	}
 	i, err := o.implied(e)
@@ -116,7 +116,7 @@ func (o *owners) content(dir roottree.Entry) (content, error) {
 
 // dir tells what the archive has of a directory in another.
 func (o *owners) dir(e roottree.Entry) (content, error) {
-	if o.tree.implied[e.Path] {
+	if o.tree.tree.Implied[e.Path] {
 		i, err := o.implied(e)
 		if err != nil || !i.listed {
 			return i.content, err

@@ -10,7 +10,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -20,6 +19,11 @@ const (
 	MetaDiffID   = "ostree-importd.diff-id"    // s: the diffID that was verified
 	MetaRules    = "ostree-importd.path-rules" // s: Rules.String
 	MetaFiltered = "ostree-importd.filtered"   // a{su}: how many entries were left out, by key; absent for none
+	// MetaOwn (as) names the paths in the commit of what the image has there itself, where the rules
+	// put something else: for example usr/etc, unless it is the image's etc. Sorted; absent for none.
+	MetaOwn = "ostree-importd.own-places"
+	// MetaMore (s) is MoreName if the tree has that file; absent if not.
+	MetaMore = "ostree-importd.more-entries"
 	// MetaImplied (as) names the directories that the archive doesn't list, by their paths in the commit without a leading slash, ""
 	// for the root, sorted; absent for none.
 	MetaImplied  = "ostree-importd.implied-dirs"
@@ -38,6 +42,11 @@ func writeCommit(ctx context.Context, st *ostreerepo.Staging, t *tree, opts Opti
 		return objects.Checksum{}, err
 	}
 	w := &treeWriter{st: st, labels: opts.Labels, relabeled: make(map[relabeling]objects.Checksum)}
+	more, err := w.writeMore(ctx, t)
+	if err != nil {
+		return objects.Checksum{}, fmt.Errorf("writing what the layer's tree can't hold: %w", err)
+	}
+	maps.Copy(root.children, more)
 	dir, err := w.write(ctx, root, "")
 	if err != nil {
 		return objects.Checksum{}, fmt.Errorf("writing the layer's directories: %w", err)
@@ -62,73 +71,17 @@ func writeCommit(ctx context.Context, st *ostreerepo.Staging, t *tree, opts Opti
 		slices.Sort(w.implied)
 		metadata[MetaImplied] = objects.Strings(w.implied)
 	}
+	if len(more) > 0 {
+		metadata[MetaMore] = objects.String(MoreName)
+	}
+	if len(t.own) > 0 {
+		metadata[MetaOwn] = objects.Strings(t.own)
+	}
 	commit, err := st.WriteCommit(objects.Commit{Metadata: metadata, Tree: dir.Tree, Meta: dir.Meta})
 	if err != nil {
 		return objects.Checksum{}, fmt.Errorf("writing the layer commit: %w", err)
 	}
 	return commit, nil
-}
-
-// place gives the root of what the rules keep, where they put it. What is moved comes to lie over what has stood there.
-func (t *tree) place(rules Rules) (*node, error) {
-	root := *t.root
-	root.children = make(map[string]*node)
-	var moved []string
-	for _, name := range slices.Sorted(maps.Keys(t.root.children)) {
-		n := t.root.children[name]
-		if _, out := rules.filterKey([]string{name}); out {
-			continue
-		}
-		if isRuntimeTop(name) && n.isDir() {
-			if !n.listed {
-				continue
-			}
-			n.children = make(map[string]*node)
-		}
-		if len(rules.place(name)) > 1 {
-			moved = append(moved, name)
-			continue
-		}
-		root.children[name] = n
-	}
-	for _, name := range moved {
-		if err := root.move(rules.place(name), t.root.children[name]); err != nil {
-			return nil, blob.NewEntryError(name, err)
-		}
-	}
-	return &root, nil
-}
-
-// move lays n over what is at path below the directory dir.
-func (dir *node) move(path []string, n *node) error {
-	for i, name := range path[:len(path)-1] {
-		next := dir.children[name]
-		if next == nil {
-			next = newDir()
-			dir.children[name] = next
-		}
-		if !next.isDir() {
-			return fmt.Errorf("its place in a commit is %s, but %s is not a directory", strings.Join(path, "/"), strings.Join(path[:i+1], "/"))
-		}
-		dir = next
-	}
-	dir.overlay(path[len(path)-1], n)
-	return nil
-}
-
-// overlay lays n over the child called name.
-func (dir *node) overlay(name string, n *node) {
-	lower := dir.children[name]
-	if lower == nil || !lower.isDir() || !n.isDir() {
-		dir.children[name] = n
-		return
-	}
-	if n.listed {
-		lower.owner, lower.mode, lower.xattrs, lower.listed = n.owner, n.mode, n.xattrs, true
-	}
-	for childName, child := range n.children {
-		lower.overlay(childName, child)
-	}
 }
 
 // treeWriter writes directories and collects the paths of those that are implied.
@@ -151,7 +104,7 @@ func (w *treeWriter) write(ctx context.Context, dir *node, path string) (objects
 	for _, name := range slices.Sorted(maps.Keys(dir.children)) {
 		child := dir.children[name]
 		switch {
-		case isAufs(name):
+		case isAufs(name) && (path != "" || !strings.HasPrefix(name, MoreName)):
 		case child.isDir():
 			below, err := w.write(ctx, child, strings.TrimPrefix(path+"/"+name, "/"))
 			if err != nil {

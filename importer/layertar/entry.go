@@ -19,6 +19,7 @@ const (
 	maxEntries    = 4 << 20
 	maxPath       = 4096 // bytes
 	maxTarget     = 4095 // bytes of a symbolic link's target
+	maxName       = 255  // bytes of a path's component, as in Linux
 	maxXattrValue = 64 << 10
 	maxOwner      = 1<<32 - 2
 )
@@ -48,12 +49,21 @@ func splitPath(name string) ([]string, error) {
 		case "..":
 			return nil, errors.New(`the path leads out of the image: it contains ".."`)
 		}
-		if err := objects.ValidName(component); err != nil {
+		if err := validName(component); err != nil {
 			return nil, err
 		}
 		path = append(path, component)
 	}
 	return path, nil
+}
+
+// validName checks a component of a path. A whiteout may be longer than the name that it removes,
+// and so longer than any file's name.
+func validName(name string) error {
+	if isMarker(name) && name != opaqueMarker && len(name) > maxName {
+		name = strings.TrimPrefix(name, whiteoutPrefix)
+	}
+	return objects.ValidName(name)
 }
 
 // checkMarkers refuses paths in which a whiteout makes no sense.

@@ -74,13 +74,16 @@ func (r *reader) add(h *tar.Header, source io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader { // says nothing about a file
 		return nil
 	}
-	path, err := r.path(h.Name)
+	path, known, err := r.path(h.Name)
 	if err != nil {
 		return blob.NewEntryError(h.Name, err)
 	}
 	o, err := ownerOf(h)
 	if err != nil {
 		return blob.NewEntryError(h.Name, err)
+	}
+	if !known {
+		return r.addElsewhere(h, path, o, source)
 	}
 	if len(path) == 0 {
 		if h.Typeflag != tar.TypeDir {
@@ -98,6 +101,7 @@ func (r *reader) add(h *tar.Header, source io.Reader) error {
 	} else {
 		if isSpecial(h.Typeflag) && r.opts.DropSpecialFiles {
 			r.filter(FilteredSpecial)
+			r.tree.drop(path, h.Typeflag)
 			return nil
 		}
 		if isMarker(path[len(path)-1]) {
@@ -107,16 +111,16 @@ func (r *reader) add(h *tar.Header, source io.Reader) error {
 	return r.addFile(h, path, o, source)
 }
 
-// path gives where an entry of the archive, or a hard link's target, is in the tree.
-func (r *reader) path(name string) ([]string, error) {
-	path, err := splitPath(name)
-	if err != nil {
-		return nil, err
+// path gives where an entry of the archive, or a hard link's target, is in the tree. Unless it is
+// known, only the merge can tell, and the path is the one in the archive.
+func (r *reader) path(name string) (path []string, known bool, err error) {
+	if path, err = splitPath(name); err != nil {
+		return nil, false, err
 	}
-	if path, err = r.tree.resolve(path); err != nil {
-		return nil, err
+	if path, known, err = r.tree.resolve(path); err != nil {
+		return nil, false, err
 	}
-	return path, checkMarkers(path)
+	return path, known, checkMarkers(path)
 }
 
 func (r *reader) filter(key string) {
@@ -131,6 +135,10 @@ func (r *reader) filter(key string) {
 // One below a file of this layer is about the directory that the file replaces, so nothing is left for it to remove.
 func (r *reader) addMarker(h *tar.Header, path []string) error {
 	if r.tree.hides(path) {
+		return nil
+	}
+	if len(path[len(path)-1]) > maxName {
+		r.tree.addMore(moreEntry{typeflag: tar.TypeReg, path: path})
 		return nil
 	}
 	if r.marker == nil {
@@ -148,7 +156,7 @@ func (r *reader) addMarker(h *tar.Header, path []string) error {
 func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeLink:
-		target, err := r.path(h.Linkname)
+		target, _, err := r.path(h.Linkname)
 		if err != nil {
 			return blob.NewEntryError(h.Name, fmt.Errorf("a hard link to %s: %w", blob.Quote(h.Linkname), err))
 		}
@@ -156,9 +164,14 @@ func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader
 			r.holdLink(path, target)
 			return nil
 		}
-		return r.tree.putLink(&pendingLink{
-			entry: h.Name, targetName: h.Linkname, path: path, target: target, droppable: r.isDroppable(h, path, target),
+		dropped, err := r.tree.putLink(&pendingLink{
+			entry: h.Name, targetName: h.Linkname, path: path, target: target,
+			droppable: r.isDroppable(h, path, target), here: r.opts.Rules.SysrootLinks && inScaffold(target),
 		})
+		if dropped {
+			r.filter(FilteredSpecial)
+		}
+		return err
 	case tar.TypeDir:
 		attributes, err := xattrs(h.PAXRecords, false)
 		if err != nil {
@@ -173,6 +186,41 @@ func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader
 	}
 	r.tree.put(path, &node{content: written})
 	return nil
+}
+
+// addElsewhere adds an entry on a path that this layer alone can't tell the end of.
+func (r *reader) addElsewhere(h *tar.Header, path []string, o owner, source io.Reader) error {
+	if key, filtered := r.opts.Rules.filterKey(path); filtered {
+		r.filter(key)
+		return nil
+	}
+	e := moreEntry{typeflag: h.Typeflag, path: path}
+	var err error
+	switch {
+	case isSpecial(h.Typeflag) && r.opts.DropSpecialFiles:
+		r.filter(FilteredSpecial)
+		return nil
+	case isMarker(path[len(path)-1]):
+		e.typeflag = tar.TypeReg
+	case h.Typeflag == tar.TypeDir:
+		e.dir = &node{owner: o, mode: uint32(h.Mode & permissions)}
+		if e.dir.xattrs, err = xattrs(h.PAXRecords, false); err != nil {
+			return blob.NewEntryError(h.Name, err)
+		}
+	case h.Typeflag == tar.TypeLink:
+		target, _, err := r.path(h.Linkname)
+		if err != nil {
+			return blob.NewEntryError(h.Name, fmt.Errorf("a hard link to %s: %w", blob.Quote(h.Linkname), err))
+		}
+		e.link = &pendingLink{entry: h.Name, targetName: h.Linkname, path: path, target: target, kept: true}
+	default:
+		e.content, err = r.write(h, unlabeled, o, source)
+		if h.Typeflag != tar.TypeSymlink {
+			e.typeflag = tar.TypeReg
+		}
+	}
+	r.tree.addMore(e)
+	return err
 }
 
 // write writes a file or symbolic link that has its place in the commit.

@@ -1,11 +1,10 @@
 package layertar
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
 const (
@@ -56,18 +55,28 @@ func (n *node) isSymlink() bool { return n != nil && n.content != nil && n.conte
 
 // resolve follows this layer's symbolic links in all components but the last, staying below the
 // root. What doesn't exist stays as it is written.
-func (t *tree) resolve(path []string) ([]string, error) {
+//
+// Where a target goes up from something that only the lower layers know, which may be another
+// symbolic link there, known is false and the path is returned as it is: the merge can tell.
+func (t *tree) resolve(path []string) (resolved []string, known bool, err error) {
 	if !t.crossesLink(path) {
-		return path, nil
+		return path, true, nil
 	}
 	w := walk{tree: t, nodes: []*node{t.root}}
 	for _, name := range path[:len(path)-1] {
-		if err := w.step(name); err != nil {
-			return nil, err
+		switch err := w.step(name); {
+		case err == errAboveUnknown:
+			return path, false, nil
+		case err != nil:
+			return nil, false, err
 		}
 	}
-	return checkResolved(append(w.path, path[len(path)-1]))
+	resolved, err = checkResolved(append(w.path, path[len(path)-1]))
+	return resolved, true, err
 }
+
+// errAboveUnknown is for the parent of what this layer doesn't list.
+var errAboveUnknown = errors.New("only the lower layers know what is there")
 
 // crossesLink reports whether a component but the last is a symbolic link.
 func (t *tree) crossesLink(path []string) bool {
@@ -101,6 +110,9 @@ func (w *walk) step(name string) error {
 	case "", ".":
 		return nil
 	case "..":
+		if here := w.nodes[len(w.nodes)-1]; len(w.path) > 0 && (here == nil || here.isDir() && !here.listed) {
+			return errAboveUnknown
+		}
 		w.path, w.nodes = w.path[:max(0, len(w.path)-1)], w.nodes[:max(1, len(w.nodes)-1)]
 		return nil
 	}
@@ -155,7 +167,7 @@ func (w *walk) jump(path []string) error {
 func checkResolved(path []string) ([]string, error) {
 	length := 0
 	for _, name := range path {
-		if err := objects.ValidName(name); err != nil {
+		if err := validName(name); err != nil {
 			return nil, fmt.Errorf("through a symbolic link: %w", err)
 		}
 		length += len(name) + 1

@@ -29,7 +29,12 @@ func (r *reader) holdsBack(h *tar.Header, path []string) bool {
 // isScaffold reports whether an entry is a directory that the image has only for the repository with the encapsulated commit: container
 // builds list those again whose objects they have changed. On a host /sysroot is a mount point, and the commit must not fill it.
 func (r *reader) isScaffold(h *tar.Header, path []string) bool {
-	return r.opts.Rules.SysrootLinks && h.Typeflag == tar.TypeDir && len(path) > 1 && path[0] == filteredSysroot && path[1] == "ostree"
+	return r.opts.Rules.SysrootLinks && h.Typeflag == tar.TypeDir && inScaffold(path)
+}
+
+// inScaffold reports whether a path is one that only the image has, not the commit in it.
+func inScaffold(path []string) bool {
+	return len(path) > 1 && path[0] == filteredSysroot && path[1] == "ostree"
 }
 
 // hold writes an object without giving it a place in the tree.
@@ -65,17 +70,20 @@ func (r *reader) settle(ctx context.Context) error {
 		_, out := r.opts.Rules.filterKey(path)
 		return !out
 	}
-	dropped, err := r.tree.settleLinks(ctx, kept)
+	out, err := r.tree.settleLinks(ctx, kept)
 	if err != nil {
 		return err
 	}
 	for _, file := range r.tree.held {
 		if file.modified && !file.used {
-			dropped++
+			out.sysroot++
 		}
 	}
-	for range dropped {
+	for range out.sysroot {
 		r.filter(filteredSysroot)
+	}
+	for range out.special {
+		r.filter(FilteredSpecial)
 	}
 	return nil
 }

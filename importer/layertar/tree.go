@@ -1,12 +1,8 @@
 package layertar
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"strings"
 
-	"github.com/ostree-importd/ostree-importd/importer/blob"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -26,8 +22,8 @@ type node struct {
 	xattrs   objects.Xattrs   // of a directory
 	listed   bool             // of a directory: the archive has an entry for it
 	content  *content
-	link     *pendingLink
-	shared   bool // the content was written for another path
+	link     *pendingLink // of a hard link that came before its target; the content is nil until that is known
+	shared   bool         // the content was written for another path
 }
 
 func (n *node) isDir() bool { return n.children != nil }
@@ -37,17 +33,14 @@ func newDir() *node {
 	return &node{mode: impliedMode, children: make(map[string]*node)}
 }
 
-// pendingLink is a hard link to a path that has no entry yet.
-type pendingLink struct {
-	entry, targetName string
-	path, target      []string
-	droppable         bool // without its target it is left out
-}
-
 // tree is a layer as the image has it, before path rules. Paths are lists of components.
 type tree struct {
 	root    *node
 	pending []*node
+	more    []moreEntry          // in the order of the archive
+	covered []moreEntry          // of the image's tree, where something else comes to lie over it
+	dropped map[string]bool      // paths of special files that are left out
+	own     []string             // paths in the commit of what the image has where the rules move something
 	held    map[string]*heldFile // files that aren't in the layer except through hard links, by path
 	kept    int                  // bytes, roughly, that it takes, names and attributes included
 	links   links
@@ -60,7 +53,9 @@ type heldFile struct {
 	used     bool
 }
 
-func newTree() *tree { return &tree{root: newDir(), held: make(map[string]*heldFile)} }
+func newTree() *tree {
+	return &tree{root: newDir(), held: make(map[string]*heldFile), dropped: make(map[string]bool)}
+}
 
 // at is the node at a path that leads through directories only, or nil.
 func (t *tree) at(path []string) *node {
@@ -157,82 +152,4 @@ func (t *tree) takeHeld(path []string) *content {
 	}
 	held.used = true
 	return held.content
-}
-
-// putLink adds a hard link: to what is at its target now, or to what will be there at the end.
-func (t *tree) putLink(link *pendingLink) error {
-	n := &node{shared: true}
-	existing := t.at(link.target)
-	switch held := t.takeHeld(link.target); {
-	case held != nil:
-		n.content = held
-	case existing == nil || existing.link != nil:
-		n.link = link
-		t.pending = append(t.pending, n)
-		t.kept += componentSize * (len(link.path) + len(link.target))
-	case existing.isDir():
-		return blob.NewEntryError(link.entry, fmt.Errorf("a hard link to the directory %s", blob.Quote(link.targetName)))
-	default:
-		n.content = existing.content
-	}
-	t.put(link.path, n)
-	return nil
-}
-
-// errNoTarget is that of a hard link that leads nowhere.
-var errNoTarget = errors.New("which is not in this layer")
-
-// settleLinks gives the hard links that still wait for their target its content, and takes those out that may be left out. needed says
-// which of them matter.
-func (t *tree) settleLinks(ctx context.Context, needed func(path []string) bool) (dropped int, err error) {
-	for _, n := range t.pending {
-		if ctx.Err() != nil {
-			return dropped, context.Cause(ctx)
-		}
-		if n.link == nil || !needed(n.link.path) || t.at(n.link.path) != n {
-			continue
-		}
-		switch err := t.settle(n); {
-		case err == errNoTarget && n.link.droppable:
-			path := n.link.path
-			delete(t.at(path[:len(path)-1]).children, path[len(path)-1])
-			dropped++
-		case err != nil:
-			return dropped, blob.NewEntryError(n.link.entry, fmt.Errorf("a hard link to %s, %w", blob.Quote(n.link.targetName), err))
-		}
-	}
-	return dropped, nil
-}
-
-// settle follows a chain of links to its end and settles all of it, so that each link is followed once.
-func (t *tree) settle(n *node) error {
-	var chain []*node
-	var found *content
-	for found == nil {
-		chain = append(chain, n)
-		if len(chain) > len(t.pending) {
-			return errors.New("which is a hard link that leads back to it")
-		}
-		target, err := t.resolve(n.link.target)
-		if err != nil {
-			return fmt.Errorf("where %w", err)
-		}
-		if found = t.takeHeld(target); found != nil {
-			break
-		}
-		if n = t.at(target); n == nil {
-			return errNoTarget
-		}
-		if n.isDir() {
-			return errors.New("which is a directory")
-		}
-		found = n.content
-	}
-	for _, link := range chain {
-		link.content, link.link = found, nil
-	}
-	if found.target != "" {
-		t.links.forget()
-	}
-	return nil
 }

@@ -3,21 +3,25 @@ package merge
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
+	"github.com/ostree-importd/ostree-importd/importer/layertree"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// layer is a layer while it is overlaid.
+// layer is a layer while it is overlaid. Its paths are those of the image.
 type layer struct {
 	*merger
-	implied map[string]bool // paths in the layer commit of the directories that its archive doesn't list
-	content map[string]bool // paths of implied directories whose answer hasContent knows
-	links   []linked        // subtrees that go where symbolic links lead, after everything else
+	tree    *layertree.Tree
+	content map[string]bool  // paths of implied directories whose answer hasContent knows
+	links   []linked         // subtrees that go where symbolic links lead, after everything else
+	more    []layertar.Entry // what the tree doesn't hold
+	lower   map[string]entry // what the lower layers have at the targets of hard links
 }
 
-// add puts the entries of a layer's directory into target. path is where the layer commit has that directory, at where the
-// merged tree has target; they differ once a symbolic link was followed.
+// add puts the entries of a layer's directory into target. path is where the layer has that
+// directory, at where the merged tree has target; they differ once a symbolic link was followed.
 func (l *layer) add(target *dir, tree objects.Checksum, path, at string) error {
 	marked, err := l.hasMarker(tree)
 	if err != nil {
@@ -30,7 +34,7 @@ func (l *layer) add(target *dir, tree objects.Checksum, path, at string) error {
 		return err
 	}
 	misplaced := l.misplaced(path, at)
-	if !marked && target.empty() {
+	if !marked && target.empty() && !l.tree.Changed(tree) {
 		if misplaced {
 			if tree, err = l.relabel(tree, at); err != nil {
 				return err
@@ -52,11 +56,8 @@ func (l *layer) add(target *dir, tree objects.Checksum, path, at string) error {
 		}
 	}
 	for _, f := range t.Files {
-		if isMarker(f.Name) {
-			continue
-		}
-		if err := l.addFile(target, f, join(path, f.Name), join(at, f.Name)); err != nil {
-			return err
+		if !isMarker(f.Name) {
+			target.putFile(f.Name, f.Checksum)
 		}
 	}
 	for _, d := range t.Dirs {
@@ -70,24 +71,9 @@ func (l *layer) add(target *dir, tree objects.Checksum, path, at string) error {
 	return nil
 }
 
-// addFile puts a non-directory into target. path and at are its own.
-func (l *layer) addFile(target *dir, f objects.TreeFile, path, at string) error {
-	if c := target.dirs[f.Name]; c != nil {
-		holds, err := l.holds(c, l.paths.keptBelow(at))
-		if err != nil {
-			return err
-		}
-		if holds {
-			return entryError(path, errKept)
-		}
-	}
-	target.putFile(f.Name, f.Checksum)
-	return nil
-}
-
 // addDir puts a directory with all below it into target. path and at are its own.
 func (l *layer) addDir(target *dir, d objects.TreeDir, path, at string) error {
-	implied := l.implied[path]
+	implied := l.tree.Implied[path]
 	if implied {
 		if some, err := l.hasContent(d.Tree, path); err != nil || !some {
 			return err
@@ -112,7 +98,7 @@ func (l *layer) addDir(target *dir, d objects.TreeDir, path, at string) error {
 	if c == nil {
 		c = newDir(meta)
 		target.putDir(d.Name, c)
-	} else if !implied || c.bare {
+	} else if !implied {
 		c.describe(meta)
 	}
 	return l.add(c, d.Tree, path, at)
@@ -125,6 +111,9 @@ func (l *layer) hasContent(tree objects.Checksum, path string) (bool, error) {
 		return known, nil
 	}
 	if marked, err := l.hasMarker(tree); err != nil || !marked {
+		if err == nil && l.emptied(path) {
+			return l.hasMovedContent(tree, path)
+		}
 		return err == nil, err
 	}
 	t, err := l.read(tree)
@@ -137,7 +126,7 @@ func (l *layer) hasContent(tree objects.Checksum, path string) (bool, error) {
 			continue
 		}
 		below := join(path, d.Name)
-		if some = !l.implied[below]; some {
+		if some = !l.tree.Implied[below]; some {
 			break
 		}
 		if some, err = l.hasContent(d.Tree, below); err != nil {
@@ -146,6 +135,60 @@ func (l *layer) hasContent(tree objects.Checksum, path string) (bool, error) {
 	}
 	l.content[path] = some
 	return some, nil
+}
+
+// emptied tells whether a directory of the image may be in a layer only because a commit needs it for
+// a top level.
+func (l *layer) emptied(path string) bool {
+	for _, place := range l.paths.moved {
+		if strings.HasPrefix(place, path+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// hasMovedContent is hasContent for such a directory.
+func (l *layer) hasMovedContent(tree objects.Checksum, path string) (bool, error) {
+	t, err := l.read(tree)
+	if err != nil || len(t.Files)+len(t.Dirs) > 1 {
+		return true, err
+	}
+	for _, d := range t.Dirs {
+		if below := join(path, d.Name); l.tree.Implied[below] && l.emptied(below) {
+			return l.hasMovedContent(d.Tree, below)
+		}
+		return true, nil
+	}
+	if len(t.Files) > 0 {
+		return true, nil
+	}
+	root, err := l.read(l.tree.Root.Tree)
+	if err != nil {
+		return false, err
+	}
+	for top, place := range l.paths.moved {
+		if !strings.HasPrefix(place, path+"/") {
+			continue
+		}
+		for _, f := range root.Files {
+			if f.Name == top {
+				return true, nil
+			}
+		}
+		for _, d := range root.Dirs {
+			if d.Name != top {
+				continue
+			}
+			if !l.tree.Implied[top] {
+				return true, nil
+			}
+			if some, err := l.hasContent(d.Tree, top); err != nil || some {
+				return some, err
+			}
+		}
+	}
+	return false, nil
 }
 
 // entryError says which entry of a layer can't be placed.

@@ -17,7 +17,6 @@ type dir struct {
 	dirs       map[string]*dir
 	stale      bool // the entries are not those of tree
 	moved      bool // tree or meta are not those that the parent's dirtree names
-	bare       bool // exists only for what is kept below it: any directory entry describes it better
 }
 
 // newDir returns an empty directory that no dirtree names yet.
@@ -35,7 +34,7 @@ func (d *dir) adopt(tree objects.Checksum) {
 // describe gives a directory other metadata.
 func (d *dir) describe(meta objects.Checksum) {
 	d.moved = d.moved || d.meta != meta
-	d.meta, d.bare = meta, false
+	d.meta = meta
 }
 
 func (d *dir) putFile(name string, c objects.Checksum) {
@@ -52,6 +51,18 @@ func (d *dir) putDir(name string, child *dir) {
 	delete(d.files, name)
 	d.dirs[name] = child
 	d.stale = true
+}
+
+// get gives what a loaded directory has under a name.
+func (d *dir) get(name string) entry { return entry{d.dirs[name], d.files[name]} }
+
+// put sets what a loaded directory has under a name.
+func (d *dir) put(name string, e entry) {
+	if e.dir != nil {
+		d.putDir(name, e.dir)
+	} else {
+		d.putFile(name, e.file)
+	}
 }
 
 func (d *dir) remove(name string) {
@@ -121,13 +132,9 @@ func (m *merger) write(d *dir) error {
 	if d.files == nil {
 		return nil
 	}
-	for name, c := range d.dirs {
+	for _, c := range d.dirs {
 		if err := m.write(c); err != nil {
 			return err
-		}
-		if c.bare && c.empty() {
-			d.remove(name) // what it was kept for has gone
-			continue
 		}
 		d.stale = d.stale || c.moved
 		c.moved = false

@@ -23,7 +23,7 @@ func (m *merger) label(meta objects.Checksum, at string) (objects.Checksum, erro
 	}
 	var labels objects.Xattrs // one or none
 	key := labeledMeta{meta: meta}
-	if label, ok := m.policy.Xattr("/"+at, unix.S_IFDIR); ok {
+	if label, ok := m.policy.Xattr("/"+m.paths.inCommit(at), unix.S_IFDIR); ok {
 		labels, key.label = objects.Xattrs{label}, string(label.Value)
 	}
 	if known, ok := m.labeled[key]; ok {
@@ -43,12 +43,12 @@ func (m *merger) label(meta objects.Checksum, at string) (objects.Checksum, erro
 	return labeled, nil
 }
 
-// misplaced tells whether what a layer commit has at a path needs other labels at a place in the merged tree: a symbolic link took it there.
+// misplaced tells whether what a layer has at a path needs other labels at a place in the merged tree: a symbolic link took it there.
 func (m *merger) misplaced(path, at string) bool { return m.policy != nil && path != at }
 
 // relabel gives a dirtree with the labels of a place in the merged tree.
 func (m *merger) relabel(tree objects.Checksum, at string) (objects.Checksum, error) {
-	relabeled, _, err := selinux.Relabel(m.ctx, m.st, objects.TreeDir{Tree: tree, Meta: m.plain}, m.policy, "/"+at)
+	relabeled, _, err := selinux.Relabel(m.ctx, m.st, objects.TreeDir{Tree: tree, Meta: m.plain}, m.policy, "/"+m.paths.inCommit(at))
 	if err != nil {
 		return objects.Checksum{}, fmt.Errorf("what a symbolic link takes to %.200q: %w", at, err)
 	}

@@ -27,7 +27,7 @@ var errLoop = fmt.Errorf("it leads through more than %d symbolic links", maxLink
 // linked is an implied directory of a layer that the tree has as a symbolic link.
 type linked struct {
 	tree, meta objects.Checksum
-	path       string // in the layer commit
+	path       string // in the layer
 	at         string // of the link in the merged tree
 }
 
@@ -71,20 +71,17 @@ func (l *layer) addLinked() error {
 	return nil
 }
 
-// destination gives the place in the commit that a linked directory leads to; ok is false when a commit holds nothing
-// there.
+// destination gives the path that a linked directory leads to; ok is false when a commit holds
+// nothing there.
 func (l *layer) destination(k linked) (at string, ok bool, err error) {
-	image, err := l.follow(k.at)
+	at, err = l.follow(k.at)
+	if err == nil && at == "" {
+		err = l.checkRoot(k)
+	}
 	if err != nil {
 		return "", false, entryError(k.path, err)
 	}
-	if image == "" {
-		if err := l.checkRoot(k); err != nil {
-			return "", false, entryError(k.path, err)
-		}
-		return "", true, nil
-	}
-	return l.paths.inCommit(image), l.paths.holdsContent(image), nil
+	return at, at == "" || l.paths.holdsContent(at), nil
 }
 
 // checkRoot refuses a directory that leads to the root when it has a top level which isn't at the root of a commit.
@@ -111,20 +108,20 @@ func (l *layer) checkRoot(k linked) error {
 	return nil
 }
 
-// follow resolves the symbolic link at a place in the merged tree to a path of the image without links, inside the root as
-// a runtime sees it: ".." stops at the root, and what doesn't exist is taken as it is written.
-func (m *merger) follow(at string) (image string, err error) {
+// follow resolves a path in the merged tree to one without symbolic links, inside the root as a
+// runtime sees it: ".." stops at the root, and what doesn't exist is taken as it is written.
+func (m *merger) follow(at string) (path string, err error) {
 	w := walk{merger: m, at: []entry{{dir: m.root}}}
-	if err := w.steps(m.paths.inImage(at)); err != nil {
+	if err := w.steps(at); err != nil {
 		return "", err
 	}
 	return strings.Join(w.path, "/"), nil
 }
 
-// walk follows one path of the image through the merged tree.
+// walk follows one path through the merged tree.
 type walk struct {
 	*merger
-	path  []string // where it is in the image, without links
+	path  []string // where it is, without links
 	at    []entry  // the root and what is at each component of path
 	links int      // followed so far
 }
@@ -175,16 +172,16 @@ func (w *walk) step(name string) error {
 	return w.steps(target)
 }
 
-// child gives what the present directory of the image has under a name.
+// child gives what the present directory has under a name.
 func (w *walk) child(name string) (entry, error) {
-	if len(w.path) == 0 {
-		return w.lookup(w.root, w.paths.inCommit(name))
-	}
-	here := w.at[len(w.at)-1]
-	if here.dir == nil {
+	here := w.at[len(w.at)-1].dir
+	if here == nil {
 		return entry{}, nil
 	}
-	return w.lookup(here.dir, name)
+	if err := w.load(here); err != nil {
+		return entry{}, err
+	}
+	return here.get(name), nil
 }
 
 // entry is what a path leads to: a directory, a non-directory, or neither.
@@ -215,7 +212,7 @@ func (m *merger) lookup(d *dir, path string) (entry, error) {
 	return entry{dir: d}, m.load(d)
 }
 
-// ensure gives the directory at a place in the merged tree. Missing ones are made with meta, but each with its own label, and a
+// ensure gives the directory at a place in the merged tree, loaded. Missing ones are made with meta, but each with its own label, and a
 // non-directory in the way gives place to one.
 func (m *merger) ensure(at string, meta objects.Checksum) (*dir, error) {
 	d, path := m.root, ""
@@ -240,7 +237,7 @@ func (m *merger) ensure(at string, meta objects.Checksum) (*dir, error) {
 		}
 		d = next
 	}
-	return d, nil
+	return d, m.load(d)
 }
 
 // isLink tells whether the entry name of a loaded directory is a symbolic link.
@@ -260,5 +257,3 @@ func (m *merger) readLink(e entry) (target string, isLink bool, err error) {
 	}
 	return header.Target, header.IsSymlink(), content.Close()
 }
-
-var errKept = errors.New("it would replace a directory in which an OSTree commit keeps the image's /etc or /var")

@@ -3,12 +3,15 @@ package merge
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
+	"github.com/ostree-importd/ostree-importd/importer/layertree"
 	"github.com/ostree-importd/ostree-importd/importer/selinux"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
@@ -53,6 +56,7 @@ func Merge(ctx context.Context, st ostreerepo.Objects, base *objects.Commit, lay
 	m := &merger{
 		ctx: ctx, st: st, paths: newPaths(opts.Rules), policy: opts.Labels, memory: opts.Memory,
 		labeled: map[labeledMeta]objects.Checksum{}, marked: map[objects.Checksum]bool{},
+		dropped: map[string]bool{},
 	}
 	if m.memory == nil {
 		m.memory = budget.Alone()
@@ -60,9 +64,19 @@ func Merge(ctx context.Context, st ostreerepo.Objects, base *objects.Commit, lay
 	if err := m.begin(base); err != nil {
 		return Tree{}, err
 	}
+	if base != nil && len(layers) > 0 {
+		if err := m.unplace(); err != nil {
+			return Tree{}, err
+		}
+	}
 	for i, commit := range layers {
 		if err := m.overlay(commit); err != nil {
 			return Tree{}, &LayerError{Index: i + 1, Err: err}
+		}
+	}
+	if len(layers) > 0 { // a base alone stays as it is
+		if err := m.place(); err != nil {
+			return Tree{}, err
 		}
 	}
 	if err := m.tidy(); err != nil {
@@ -85,8 +99,12 @@ type merger struct {
 	policy *selinux.Policy
 	memory *budget.Share
 	root   *dir
-	plain  objects.Checksum // dirmeta of a directory that nothing describes: 0755, owned by root, without a label
-	made   int              // directories that ensure has made
+	layer  *layertree.Tree // the one that is overlaid
+
+	dropped map[string]bool // paths of special files that were left out, and of hard links to them
+
+	plain objects.Checksum // dirmeta of a directory that nothing describes: 0755, owned by root, without a label
+	made  int              // directories that ensure has made
 
 	followed int // components of paths with symbolic links
 
@@ -115,29 +133,37 @@ func (m *merger) overlay(commit objects.Checksum) error {
 	if err != nil {
 		return err
 	}
-	l := &layer{merger: m, implied: map[string]bool{}, content: map[string]bool{}}
-	if v, ok := c.Metadata[layertar.MetaImplied]; ok {
-		names, ok := v.AsStrings()
-		if !ok {
-			return fmt.Errorf("commit %s: metadata %s has type %q, want \"as\"", commit, layertar.MetaImplied, v.Type)
-		}
-		if err := m.takeNames(names); err != nil {
-			return err
-		}
-		for _, name := range names {
-			l.implied[name] = true
-		}
+	tree, err := layertree.Open(m.st, c, m.paths.rules)
+	if err != nil {
+		return fmt.Errorf("commit %s: %w", commit, err)
 	}
-	if err := l.hide(m.root, c.Tree, "", ""); err != nil {
+	if err := m.takeNames(slices.Collect(maps.Keys(tree.Implied))); err != nil {
 		return err
 	}
-	if !l.implied[""] {
+	l := &layer{merger: m, tree: tree, content: map[string]bool{}}
+	m.layer = tree
+	if err := l.readMore(); err != nil {
+		return err
+	}
+	if err := l.hide(m.root, tree.Root.Tree, "", ""); err != nil {
+		return err
+	}
+	if err := l.hideMore(); err != nil {
+		return err
+	}
+	if !tree.Implied[""] {
 		m.root.meta = c.Meta
 	}
-	if err := l.add(m.root, c.Tree, "", ""); err != nil {
+	if err := l.add(m.root, tree.Root.Tree, "", ""); err != nil {
 		return err
 	}
-	return l.addLinked()
+	if err := l.addLinked(); err != nil {
+		return err
+	}
+	if err := l.addMore(); err != nil {
+		return err
+	}
+	return m.checkPlaces()
 }
 
 // hasMarker tells whether a layer's directory holds a marker, at any depth.
@@ -169,6 +195,9 @@ func (m *merger) hasMarker(tree objects.Checksum) (bool, error) {
 func (m *merger) read(tree objects.Checksum) (objects.DirTree, error) {
 	if err := m.ctx.Err(); err != nil {
 		return objects.DirTree{}, err
+	}
+	if m.layer != nil {
+		return m.layer.DirTree(tree)
 	}
 	return m.st.DirTree(tree)
 }

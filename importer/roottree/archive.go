@@ -99,13 +99,50 @@ func (a *Archive) dir(e Entry) error {
 	if err != nil {
 		return err
 	}
-	name := e.Path + "/"
-	if e.Path == "" {
+	return a.addDir(e.Path, m)
+}
+
+func (a *Archive) addDir(path string, m objects.DirMeta) error {
+	name := path + "/"
+	if path == "" {
 		name = "./"
 	}
 	h := a.entry(name, m.UID, m.GID, m.Mode, m.Xattrs)
 	h.Typeflag = tar.TypeDir
 	return a.header(h)
+}
+
+// AddDir writes a directory that need not be in the source. Errors have the path.
+func (a *Archive) AddDir(path string, m objects.DirMeta) error {
+	return a.named(path, a.addDir(path, m))
+}
+
+// AddSymlink writes a symbolic link that need not be in the source. Errors have the path.
+func (a *Archive) AddSymlink(path string, link objects.FileHeader) error {
+	h := a.entry(path, link.UID, link.GID, link.Mode, link.Xattrs)
+	h.Typeflag, h.Linkname = tar.TypeSymlink, link.Target
+	return a.named(path, a.header(h))
+}
+
+// AddLink writes a hard link to a path that the archive need not have. Errors have the path.
+func (a *Archive) AddLink(path, target string) error {
+	h := a.entry(path, 0, 0, 0o644, nil)
+	h.Typeflag, h.Linkname = tar.TypeLink, target
+	return a.named(path, a.header(h))
+}
+
+// AddMarker writes an empty file of root's. Errors have the path.
+func (a *Archive) AddMarker(path string) error {
+	h := a.entry(path, 0, 0, 0o644, nil)
+	h.Typeflag = tar.TypeReg
+	return a.named(path, a.header(h))
+}
+
+func (a *Archive) named(path string, err error) error {
+	if err != nil {
+		return at(path, err)
+	}
+	return nil
 }
 
 // file gives the header that it has written.

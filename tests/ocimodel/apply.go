@@ -12,6 +12,7 @@ import (
 //
 // Markers go first, wherever they stand: they are about lower layers only.
 func (t *tree) apply(l Layer) error {
+	before := t.clone()
 	for _, e := range l.Entries {
 		if e.isMarker() {
 			if err := t.hide(e.Path); err != nil {
@@ -19,7 +20,7 @@ func (t *tree) apply(l Layer) error {
 			}
 		}
 	}
-	u := &unpacking{tree: t, written: map[string]bool{}}
+	u := &unpacking{tree: t, before: before, written: map[string]bool{}}
 	for _, e := range l.Entries {
 		if e.isMarker() {
 			continue
@@ -53,11 +54,12 @@ func (t *tree) hide(marker string) error {
 // unpacking is the state of one layer while it is unpacked.
 type unpacking struct {
 	tree    *tree
+	before  *tree           // of the lower layers
 	written map[string]bool // real paths that this layer wrote
 	pending []Entry         // hard links whose target is still to come
 }
 
-var errNoTarget = errors.New("the hard link's target isn't in the layer")
+var errNoTarget = errors.New("the hard link's target isn't in the image")
 
 func (u *unpacking) add(e Entry) error {
 	if e.Path == "" {
@@ -71,11 +73,15 @@ func (u *unpacking) add(e Entry) error {
 	}
 	n := e.node()
 	if e.Type == HardLink {
-		if !u.written[e.Link] {
+		target, err := u.target(e.Link)
+		if err != nil {
+			return err
+		}
+		if target == nil {
 			u.pending = append(u.pending, e)
 			return nil
 		}
-		n = u.tree.at(e.Link).Node
+		n = target.Node
 	}
 	d := u.tree.ensure(r.real)
 	if old := d.children[name]; n.Type == Dir && old != nil && old.Type == Dir {
@@ -85,6 +91,23 @@ func (u *unpacking) add(e Entry) error {
 	}
 	u.written[join(r.real, name)] = true
 	return nil
+}
+
+// target gives what a hard link leads to: what this layer has there already, or else what the lower
+// layers have, or nil.
+func (u *unpacking) target(path string) (*tree, error) {
+	if u.written[path] {
+		return u.tree.at(path), nil
+	}
+	dir, name := split(path)
+	r, err := u.before.route(dir)
+	if err != nil {
+		return nil, err
+	}
+	if found := u.before.at(join(r.real, name)); found != nil && found.Type != Dir {
+		return found, nil
+	}
+	return nil, nil
 }
 
 // finish makes the hard links whose targets came later.
@@ -164,15 +187,33 @@ func Flatten(img Image, rules Rules) (map[string]Node, error) {
 
 var volatileTops = []string{"run", "tmp", "proc", "sys", "dev"}
 
-// move moves a top level to another place.
+// move moves a top level to another place, over what is there. A symbolic link to that place stays
+// out: what it stands for is there already.
 func (t *tree) move(top, to string) {
 	moved := t.children[top]
 	if moved == nil {
 		return
 	}
+	r, err := t.route(top)
 	delete(t.children, top)
+	if moved.Type == Symlink && err == nil && r.real == to {
+		return
+	}
 	dir, name := split(to)
-	t.ensure(dir).children[name] = moved
+	t.ensure(dir).overlay(name, moved)
+}
+
+// overlay lays something over what a directory has under a name.
+func (t *tree) overlay(name string, over *tree) {
+	lower := t.children[name]
+	if lower == nil || lower.Type != Dir || over.Type != Dir {
+		t.children[name] = over
+		return
+	}
+	lower.Node = over.Node
+	for name, child := range over.children {
+		lower.overlay(name, child)
+	}
 }
 
 // Paths lists the paths of a tree in order.

@@ -39,7 +39,7 @@ func newChecker(before *tree, markers []Entry, opts GenerateOptions) (*checker, 
 		dir, _ := split(e.Path)
 		c.marked = append(c.marked, dir)
 	}
-	c.u = &unpacking{tree: c.hidden.clone(), written: map[string]bool{}}
+	c.u = &unpacking{tree: c.hidden.clone(), before: before, written: map[string]bool{}}
 	return c, nil
 }
 
@@ -104,20 +104,27 @@ var (
 
 // fits tells whether a commit can hold the entry.
 func (c *checker) fits(e Entry, real string) bool {
-	if e.Type != Dir && slices.Contains(fixedDirs, real) {
+	if e.Type != Dir && slices.Contains(fixedDirs, real) && !c.isLinkToPlace(e, real) {
 		return false
 	}
-	// Whatever is there in the image can't be told from /etc and /var in the commit.
 	for _, path := range []string{real, e.Path} {
 		top, _, _ := strings.Cut(path, "/")
 		if need, ok := required[top]; ok && c.u.tree.at(need) == nil {
 			return false
 		}
-		if within(path, "usr/etc") || within(path, "usr/share/factory/var") {
-			return false
-		}
 	}
 	return true
+}
+
+// isLinkToPlace tells whether the entry makes etc a symbolic link to the directory where a commit has
+// the files of etc.
+func (c *checker) isLinkToPlace(e Entry, real string) bool {
+	if e.Type != Symlink || real != "etc" || c.u.tree.at("etc") != nil && c.u.tree.at("etc").Type == Dir {
+		return false
+	}
+	r, err := c.u.tree.route(e.Link)
+	found := c.u.tree.at(r.real)
+	return err == nil && r.real == "usr/etc" && found != nil && found.Type == Dir
 }
 
 // keepsDirs refuses what makes a directory of a path that the layer wrote as something else over something of a lower layer.
@@ -205,7 +212,8 @@ func (c *checker) mayFollow(r route, dir string) bool {
 	return !c.portable || len(c.becomesDir(r.real)) == 0
 }
 
-// hasTarget tells whether a hard link's target is a file or symbolic link of the layer, before it or among later ones.
+// hasTarget tells whether a hard link's target is a file or symbolic link of the layer, before it or among later ones, or of the lower
+// layers.
 func (c *checker) hasTarget(e Entry, r route, later []Entry) bool {
 	if within(e.Link, e.Path) {
 		return false
@@ -213,6 +221,12 @@ func (c *checker) hasTarget(e Entry, r route, later []Entry) bool {
 	if as, ok := c.written[e.Link]; ok && c.u.written[e.Link] {
 		found := c.u.tree.at(e.Link)
 		return as == e.Link && found != nil && found.Type != Dir
+	}
+	if c.u.written[e.Link] {
+		return false
+	}
+	if c.isLowerFile(e, r) {
+		return true
 	}
 	parent := c.u.tree.at(r.real)
 	if c.portable || len(r.links) > 0 || parent == nil || parent.Type != Dir {
@@ -241,6 +255,32 @@ func (c *checker) hasTarget(e Entry, r route, later []Entry) bool {
 		return false
 	}
 	c.pinned = append(c.pinned, e.Path, e.Link)
+	return true
+}
+
+// isLowerFile tells whether a hard link leads to a file or symbolic link of the lower layers which nothing of this layer has replaced or
+// taken the way to. A marker may have hidden it, but not where the runtime obeys markers at their turn in the archive.
+func (c *checker) isLowerFile(e Entry, r route) bool {
+	lower, now := c.before.at(e.Link), c.u.tree.at(e.Link)
+	if lower == nil || lower.Type == Dir || len(r.links) > 0 || within(e.Link, e.Path) {
+		return false
+	}
+	if top, _, _ := strings.Cut(e.Link, "/"); slices.Contains(volatileTops, top) {
+		return false
+	}
+	if now == nil {
+		return !c.portable && c.hidden.at(e.Link) == nil && len(c.becomesDir(e.Link)) > 0 && c.stillHidden(e.Link)
+	}
+	return now.Node.Equal(lower.Node)
+}
+
+// stillHidden tells whether everything on the way to a path that a marker hides is as the markers left it.
+func (c *checker) stillHidden(path string) bool {
+	for p := path; p != ""; p, _ = split(p) {
+		if c.u.written[p] {
+			return false
+		}
+	}
 	return true
 }
 

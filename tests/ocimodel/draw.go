@@ -59,6 +59,9 @@ func (g *generator) entry(markers []Entry) Entry {
 		e.Type, e.Content = File, g.content()
 	case n < 17:
 		e.Type, e.Link = Symlink, g.target(e.Path)
+		if g.chance(15) {
+			e.Path, e.Link = "etc", pick(g, []string{"usr/etc", "/usr/etc", "./usr/lib/../etc"})
+		}
 	default:
 		e.Type, e.Link = HardLink, g.path()
 	}
@@ -69,7 +72,9 @@ func (g *generator) entry(markers []Entry) Entry {
 // target draws the target of a symbolic link: mostly somewhere in the image, relative or absolute.
 func (g *generator) target(path string) string {
 	dir, _ := split(path)
-	switch g.IntN(6) {
+	switch g.IntN(7) {
+	case 6:
+		return strings.Repeat("../", strings.Count(dir, "/")) + g.path() + "/../" + g.name()
 	case 0:
 		return g.name()
 	case 1:

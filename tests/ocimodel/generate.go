@@ -21,6 +21,7 @@ func Generate(seed uint64, opts GenerateOptions) Image {
 	g.tops = []string{"a", "b", "c", "srv", "bücher"}
 	if rules := g.IntN(5) > 0; rules {
 		g.tops = append(g.tops, "usr", "usr", "usr", "etc", "etc", "var", "var", "run", "tmp", "proc", "sys", "dev")
+		g.tops = append(g.tops, "usr/etc", "usr/etc", "usr/share/factory/var")
 		g.first = []string{"usr", "usr/share", "usr/share/factory"}
 	}
 	var img Image
@@ -120,7 +121,7 @@ func (g *generator) markers(lower *tree) []Entry {
 	for range g.IntN(5) {
 		path := g.path()
 		dir, name := split(path)
-		if len(whiteoutPrefix+name) > 255 || name == "" && !g.chance(3) {
+		if name == "" && !g.chance(3) {
 			continue
 		}
 		marker := join(dir, whiteoutPrefix+name)

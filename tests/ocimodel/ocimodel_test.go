@@ -40,6 +40,8 @@ func TestUnpack(t *testing.T) {
 		{"links stay inside the root", []Entry{link("m", "../../d"), file("m/x", "2")}, "d/ d/x=2 d/y=1 f=1 l->d m->../../d"},
 		{"the last of several entries counts", []Entry{file("n", "2"), dir("n"), file("n", "3")}, "d/ d/x=1 d/y=1 f=1 l->d n=3"},
 		{"a hard link to an earlier entry", []Entry{file("n", "2"), hard("m", "n"), file("n", "3")}, "d/ d/x=1 d/y=1 f=1 l->d m=2 n=3"},
+		{"a hard link to a file of a lower layer", []Entry{hard("m", "d/x"), marker("d/.wh.x"), file("d/y", "2"), hard("n", "d/y")}, "d/ d/y=2 f=1 l->d m=1 n=2"},
+		{"a hard link to a file of a lower layer that is replaced later", []Entry{hard("m", "f"), file("f", "2")}, "d/ d/x=1 d/y=1 f=2 l->d m=1"},
 		{"a chain of hard links to a later entry", []Entry{hard("p", "m"), hard("m", "n"), file("n", "2")}, "d/ d/x=1 d/y=1 f=1 l->d m=2 n=2 p=2"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -55,9 +57,9 @@ func TestUnpack(t *testing.T) {
 }
 
 func TestHardLinkToNowhere(t *testing.T) {
-	lower, upper := Layer{Entries: []Entry{file("f", "1")}}, Layer{Entries: []Entry{hard("h", "f")}}
+	lower, upper := Layer{Entries: []Entry{file("f", "1"), dir("d")}}, Layer{Entries: []Entry{hard("h", "d")}}
 	if _, err := Unpack(Image{Layers: []Layer{lower, upper}}); err == nil {
-		t.Error("a hard link to a lower layer's file is unpacked")
+		t.Error("a hard link to a directory is unpacked")
 	}
 }
 
@@ -146,6 +148,7 @@ func TestGenerateCoversTheRules(t *testing.T) {
 		"empty layer", "whiteout", "opaque", "whiteout and entry", "marker last", "through a link", "directory to other",
 		"other to directory", "hard link", "later target", "xattrs", "special mode bits", "long name", "long path", "repeated path",
 		"implied parent", "directory again", "etc", "var", "run", "hidden from usr",
+		"etc and usr/etc", "marker in usr/etc", "etc is a link", "link to a lower layer", "up from a name", "long whiteout",
 	} {
 		if seen[feature] == 0 {
 			t.Errorf("200 images have no case of %q: %v", feature, seen)
@@ -176,6 +179,12 @@ func features(l Layer, lower *tree) map[string]bool {
 		has["repeated path"] = has["repeated path"] || at[e.Path]
 		has["implied parent"] = has["implied parent"] || dir != "" && !at[dir] && lower.at(dir) == nil
 		has["hidden from usr"] = has["hidden from usr"] || e.Path == ".wh.usr" || e.Path == "usr/"+opaqueMarker
+		has["etc and usr/etc"] = has["etc and usr/etc"] || within(e.Path, "usr/etc") && lower.at("etc") != nil
+		has["marker in usr/etc"] = has["marker in usr/etc"] || within(dir, "usr/etc") && e.isMarker()
+		has["etc is a link"] = has["etc is a link"] || e.Path == "etc" && e.Type == Symlink
+		has["link to a lower layer"] = has["link to a lower layer"] || e.Type == HardLink && !at[e.Link] && lower.at(e.Link) != nil
+		has["up from a name"] = has["up from a name"] || e.Type == Symlink && strings.Contains(strings.TrimLeft(e.Link, "./"), "/../")
+		has["long whiteout"] = has["long whiteout"] || e.isMarker() && len(name) > 255
 		top, _, _ := strings.Cut(e.Path, "/")
 		has[top] = true
 		at[e.Path] = true
