@@ -15,6 +15,10 @@
 // (".wh..wh..opq") stand in it as empty files, and directories that entries need but that the archive doesn't list are named in
 // the commit's metadata, so that merging them changes nothing that a lower layer says. Package merge gives them their meaning.
 //
+// The path rules can put two places of an image into one of the commit. Then the metadata says which entries are not moved, and
+// what is covered goes into an archive of more entries in the commit's root, as does what a tree can't hold: hard links to lower layers,
+// long whiteouts, what lies beyond links that only lower layers know. Package layertree reads a layer commit as the image has it.
+//
 // With a policy every entry is labelled by its path in the commit as it is written. Only hard links can have a file that was written for
 // another path: that is written once more where the labels differ. Whiteouts and opaque markers have no label.
 //

@@ -23,6 +23,10 @@
 //
 // Empty files etc/hostname and etc/resolv.conf are left out of the merged tree: see tidy.
 //
-// Layer commits hold /etc as usr/etc and, by rule, /var as usr/share/factory/var. A marker in or on usr was not about
-// them, so it leaves them in place.
+// Layer commits hold /etc as usr/etc and, by rule, /var as usr/share/factory/var. Package layertree
+// undoes that for each layer, and unplace for a base, so that everything is merged as the image has
+// it. In the end the two are put back, over what the image has at their places itself.
+//
+// Entries that no tree can hold come last, in the order of the layer's archive. A hard link is what the
+// lower layers have at its target, also if the same layer hides or replaces that.
 package merge

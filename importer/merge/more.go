@@ -17,6 +17,9 @@ import (
 func (l *layer) readMore() error {
 	l.lower = map[string]entry{}
 	return l.tree.More(l.ctx, func(e layertar.Entry) error {
+		if err := l.takeNames([]string{e.Path, e.Target, e.Link.Target}); err != nil {
+			return err
+		}
 		l.more = append(l.more, e)
 		if e.Type == tar.TypeDir {
 			delete(l.tree.Implied, e.Path)
