@@ -32,7 +32,7 @@ func (t *tree) putLink(link *pendingLink) (dropped bool, err error) {
 	case existing == nil && t.isDropped(link.target):
 		t.drop(link.path, tar.TypeFifo)
 		return true, nil
-	case existing != nil && existing.isDir() && existing.listed:
+	case existing != nil && existing.isDir() && (existing.listed || len(link.target) == 0):
 		return false, blob.NewEntryError(link.entry, fmt.Errorf("a hard link to the directory %s", blob.Quote(link.targetName)))
 	case existing == nil || existing.isDir() || existing.link != nil && existing.content == nil:
 		if existing != nil && existing.link != nil { // both are links to the same, whatever comes at their paths later

@@ -149,7 +149,7 @@ func TestLabels(t *testing.T) {
 func checkLabels(t *testing.T, got, without map[string]labeledEntry) {
 	t.Helper()
 	for path, want := range without {
-		if !strings.HasSuffix(path, "plain") && !isMarker(path[strings.LastIndexByte(path, '/')+1:]) {
+		if !strings.HasSuffix(path, "plain") && !strings.HasPrefix(path[strings.LastIndexByte(path, '/')+1:], whiteoutPrefix) {
 			want.label = labelOf(path, want.kind)
 		}
 		if got[path] != want {
