@@ -103,7 +103,7 @@ func randomHit(r *rand.Rand) hit {
 	}
 	names := slices.Sorted(maps.Keys(operations))
 	h := hit{operation: names[r.IntN(len(names))], daemon: r.IntN(2) == 0, delay: r.Float64()}
-	targets := []string{"ostree-importctl", "skopeo", "ostree"}
+	targets := append([]string{"ostree-importctl"}, strings.Fields(operations[h.operation].helpers)...)
 	if h.daemon {
 		targets = append(targets, "ostree-importd")
 	}
