@@ -90,7 +90,7 @@ func (im *Importer) prune(ctx context.Context, policy collect.Policy, dryRun boo
 	usage := garbage.Usage
 	if !dryRun {
 		if garbage.Objects > 0 {
-			if err := im.repo.Prune(ctx); err != nil {
+			if err := garbage.Prune(ctx); err != nil {
 				return nil, stopped(ctx, StageCollect, pruneError(err))
 			}
 		}

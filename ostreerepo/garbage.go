@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
@@ -46,6 +47,31 @@ func (r *Repo) Garbage(ctx context.Context, without map[string]bool) (*Garbage, 
 		return nil, fmt.Errorf("look for unreachable objects: %w", err)
 	}
 	return g, nil
+}
+
+// Prune deletes the garbage, as Repo.Prune does, after it has marked its commits as incomplete: ostree
+// deletes objects in no order, and of a commit that a killed one leaves it would otherwise take for
+// granted that all is there.
+func (g *Garbage) Prune(ctx context.Context) error {
+	for _, object := range g.paths {
+		name := strings.Replace(object.path, "/", "", 1)
+		text, isCommit := strings.CutSuffix(name, "."+string(objects.KindCommit))
+		if !isCommit {
+			continue
+		}
+		c, err := objects.ParseChecksum(text)
+		if err == nil {
+			err = g.repo.MarkPartial(c)
+		}
+		if errors.Is(err, ErrNoSpace) {
+			break // room is what a prune is for
+		}
+		if err != nil {
+			return fmt.Errorf("prune: %w", err)
+		}
+	}
+	crashpoint.Pass("prune marked")
+	return g.repo.Prune(ctx)
 }
 
 // Gone tells how much of the garbage is no longer there.
@@ -134,7 +160,7 @@ var kindOfSuffix = map[string]kindSet{
 // reached finds what the refs reach, other than those of without.
 func (r *Repo) reached(ctx context.Context, without map[string]bool) (map[objects.Checksum]kindSet, error) {
 	w := walker{ctx: ctx, repo: r, reached: map[objects.Checksum]kindSet{}}
-	for _, dir := range []string{"heads", "remotes", "mirrors"} {
+	for _, dir := range refDirs {
 		refs, err := appendRefs(nil, filepath.Join(r.path, "refs", dir), "")
 		if err != nil && !isNoFile(err) {
 			return nil, err

@@ -103,6 +103,9 @@ func (s *Staging) Land(ctx context.Context) error {
 			return fmt.Errorf("land: %w", err)
 		}
 	}
+	if err := s.repo.doubt(s.commits(refs)...); err != nil {
+		return fmt.Errorf("land: %w", err)
+	}
 	// The names that a commit's author bound it to mean nothing for our refs.
 	args := append([]string{"--disable-verify-bindings", s.path}, refs...)
 	if err := s.repo.pullLocal(ctx, args...); err != nil {
@@ -110,6 +113,17 @@ func (s *Staging) Land(ctx context.Context) error {
 	}
 	crashpoint.Pass("land done")
 	return nil
+}
+
+// commits gives the commits of refs.
+func (s *Staging) commits(refs []string) []objects.Checksum {
+	s.refsMu.Lock()
+	defer s.refsMu.Unlock()
+	commits := make([]objects.Checksum, 0, len(refs))
+	for _, ref := range refs {
+		commits = append(commits, s.refs[ref])
+	}
+	return commits
 }
 
 // LandDetached brings the detached metadata that were written of a commit of the repository there, and no refs. Errors: as for Land.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -25,6 +26,37 @@ func (r *Repo) MarkPartial(c objects.Checksum) error {
 	}
 	if err != nil {
 		return fmt.Errorf("mark the commit %s as incomplete: %w", c, withCause(err))
+	}
+	return nil
+}
+
+// doubt marks those of the commits as incomplete that are there without a ref, as a killed prune leaves
+// them, so that the pull which is to give them a ref looks for each of their objects.
+func (r *Repo) doubt(commits ...objects.Checksum) error {
+	var there []objects.Checksum
+	for _, c := range commits {
+		if r.Has(objects.KindCommit, c) {
+			there = append(there, c)
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	var refs []Ref
+	for _, dir := range refDirs {
+		var err error
+		refs, err = appendRefs(refs, filepath.Join(r.path, "refs", dir), "")
+		if err != nil && !isNoFile(err) {
+			return err
+		}
+	}
+	for _, c := range there {
+		if slices.ContainsFunc(refs, func(ref Ref) bool { return ref.Commit == c }) {
+			continue
+		}
+		if err := r.MarkPartial(c); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -12,10 +13,13 @@ import (
 // one transaction. The refs get the same names here. Errors: ErrNoRef, ErrNoSpace, ErrReadOnly, *command.Error.
 func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...objects.Checksum) error {
 	args := []string{"--disable-verify-bindings", from.path}
+	named := slices.Clone(commits)
 	for _, ref := range refs {
-		if _, err := from.Resolve(ref); err != nil {
+		c, err := from.Resolve(ref)
+		if err != nil {
 			return fmt.Errorf("pull: %w", err)
 		}
+		named = append(named, c)
 		if err := r.deleteBrokenRef(ctx, ref); err != nil {
 			return fmt.Errorf("pull: %w", err)
 		}
@@ -26,6 +30,9 @@ func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...o
 	}
 	if len(args) == 2 {
 		return errors.New("pull: nothing is named")
+	}
+	if err := r.doubt(named...); err != nil {
+		return fmt.Errorf("pull: %w", err)
 	}
 	if err := r.pullLocal(ctx, args...); err != nil {
 		return fmt.Errorf("pull: %w", err)

@@ -95,6 +95,9 @@ func readRef(path string) (objects.Checksum, error) {
 	return c, nil
 }
 
+// refDirs are the directories below refs/ in which there are refs.
+var refDirs = [...]string{"heads", "remotes", "mirrors"}
+
 // Refs returns the local refs below prefix + "/", or all for an empty prefix, sorted by name. A ref that can't be read is in
 // the result with its Err; it does not fail the listing. Like ostree it passes over files whose names can't be refs.
 func (r *Repo) Refs(prefix string) ([]Ref, error) {

@@ -40,6 +40,7 @@ var points = map[string]string{
 	"merge landed":         "update",
 	"collect decided":      "gc",
 	"collect refs dropped": "gc",
+	"prune marked":         "gc",
 	"collect pruned":       "gc",
 	"remove decided":       "remove",
 	"remove done":          "remove",
