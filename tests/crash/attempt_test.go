@@ -144,7 +144,7 @@ func (a *attempt) await(what string, so func() bool) {
 	}
 }
 
-// recover does what somebody does after a crash: pull, and the operation once more.
+// recover does what somebody does after a crash: pull, the operation once more, and a collection.
 func (a *attempt) recover() {
 	a.Helper()
 	command := func(args ...string) *exec.Cmd {
@@ -161,4 +161,5 @@ func (a *attempt) recover() {
 		}
 	}
 	a.mustRun(command(a.operation.args(a.world)...))
+	a.mustRun(command("gc"))
 }

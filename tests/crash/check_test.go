@@ -78,19 +78,21 @@ func (a *attempt) checkSound() {
 // leftover matches the names of what is not meant to stay in a destination or a state directory.
 var leftover = regexp.MustCompile(`^\.|\.part$|\.broken$`)
 
+// ofOstree matches what ostree keeps in tmp/. It deletes the locks of transactions when they are a
+// day old.
+var ofOstree = regexp.MustCompile(`^(cache|staging-.*-lock)$`)
+
 // checkNothingLeft wants nothing temporary anywhere.
 func (a *attempt) checkNothingLeft() {
 	a.Helper()
-	// ostree marks a commit as incomplete while it pulls it.
-	dirs := []string{"/var/tmp"}
-	for _, repo := range []string{"repo", "second"} {
-		dirs = append(dirs, a.path(repo+"/tmp"), a.path(repo+"/state"))
-	}
-	for _, dir := range dirs {
+	// In state/ are the marks of incomplete commits.
+	for _, dir := range []string{
+		a.path("repo/tmp"), a.path("repo/state"), a.path("second/tmp"), "/var/tmp",
+	} {
 		entries, err := os.ReadDir(dir)
 		a.must(err)
 		for _, entry := range entries {
-			if entry.Name() != "cache" {
+			if !ofOstree.MatchString(entry.Name()) {
 				a.Errorf("left is %s/%s", dir, entry.Name())
 			}
 		}
