@@ -70,10 +70,28 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 		return nil, stopped(ctx, StageCopy, classify(StageCopy, err))
 	}
 	crashpoint.Pass("copy named")
+	if err := im.copyRecord(ctx, destination, source, ref); err != nil {
+		im.log.WithField("image", source.name).WithError(err).Warn("copying what is recorded of the image")
+	}
 	return &CopyResult{
 		Reference: target.String(), ImageRef: ref, Repository: destination.Path(), ManifestDigest: source.Digest,
 		Commit: source.Commit.String(), Layers: len(layers),
 	}, nil
+}
+
+// copyRecord records for a copy what is recorded of the image; what is newer than it only where the name is the same.
+func (im *Importer) copyRecord(ctx context.Context, destination *ostreerepo.Repo, source namedImage, ref string) error {
+	r, err := stored.ReadRecord(im.repo, source.ref, source.Image)
+	if err != nil {
+		return err
+	}
+	if ref != source.ref {
+		r.Update = stored.Documents{}
+	}
+	to := recorder{repo: destination, close: im.closeStaging}
+	return to.change(ctx, ref, source.Image, func(there *stored.Record) {
+		there.SignatureText, there.Update = r.SignatureText, r.Update
+	})
 }
 
 // lockBoth keeps collections away from two repositories, which may be one. Copies in opposite directions take the locks in the same order.

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"runtime"
 
 	"github.com/opencontainers/go-digest"
@@ -63,14 +64,18 @@ func (im *Importer) hold(ref ostreerepo.Ref) holding {
 		return h
 	}
 	h.whole, h.kinds, h.layers = true, h.image.Kinds(), h.image.Manifest.Layers
-	if h.signature, h.err = stored.SignatureText(im.repo, ref.Commit); h.err != nil {
+	record, err := stored.ReadRecord(im.repo, ref.Name, h.image)
+	h.signature = record.SignatureText
+	if errors.Is(err, stored.ErrDetached) {
+		h.err = err
 		return h
 	}
-	update, err := stored.ReadUpdate(im.repo, ref.Name, h.image)
-	if err != nil { // says nothing of the image itself, and the next check replaces it
-		im.log.WithField("ref", ref.Name).WithError(err).Debug("reading the recorded update")
+	if err == nil {
+		h.update, err = record.Newer()
 	}
-	h.update = update
+	if err != nil { // says nothing of the image itself, and the next check replaces it
+		im.log.WithField("ref", ref.Name).WithError(err).Debug("reading the image's record")
+	}
 	return h
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/merge"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/selinux"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -35,11 +36,7 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 			return classify(StageLand, err)
 		}
 	}
-	detached, err := p.detachedOf(commit)
-	if err == nil && detached != nil {
-		err = st.WriteDetached(commit, detached)
-	}
-	if err != nil {
+	if err := p.stageRecord(st, commit); err != nil {
 		return classify(StageMerge, err)
 	}
 	if err := st.SetRef(p.plan.ImageRef, commit); err != nil {
@@ -60,7 +57,23 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 	}
 	crashpoint.Pass("merge landed")
 	p.plan.Commit = commit.String()
+	// The commit may have been there, with what an earlier version noted of it.
+	if err := p.im.recorder().dropEarlierNotes(ctx, commit); err != nil {
+		p.im.log.WithField("image", p.plan.Reference).WithError(err).Warn("removing detached metadata that an earlier version wrote")
+	}
 	return nil
+}
+
+// stageRecord has the image's record land with its commit. Where there is one, it is replaced even by one that tells nothing: it may be
+// about an earlier time at which the image was this commit.
+func (p *Prepared) stageRecord(st *ostreerepo.Staging, commit objects.Checksum) error {
+	r := p.recordOf(commit)
+	if r.IsEmpty() {
+		if _, err := p.im.repo.Resolve(reference.RecordRef(p.plan.ImageRef)); errors.Is(err, ostreerepo.ErrNoRef) {
+			return nil
+		}
+	}
+	return stageRecord(st, r)
 }
 
 // mergeCommit writes the image's commit, from layers that the repository has. relabelled are the refs of layers that it had to label anew,

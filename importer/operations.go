@@ -101,7 +101,7 @@ type PruneRequest struct {
 // PruneResult is what Prune did, or would do.
 type PruneResult struct {
 	DryRun  bool        `json:"dry_run,omitempty"`
-	Refs    []PrunedRef `json:"refs"` // every image and layer ref, by name
+	Refs    []PrunedRef `json:"refs"` // every image, layer and record ref, by name
 	Images  int         `json:"images"`
 	Layers  int         `json:"layers"`
 	Objects int         `json:"objects"`
@@ -111,7 +111,7 @@ type PruneResult struct {
 // PrunedRef is what Prune decided on one ref.
 type PrunedRef struct {
 	Ref     string `json:"ref"`
-	Name    string `json:"name"` // the image's reference or the layer's digest
+	Name    string `json:"name"` // the image's reference or the layer's digest; for a record the image that it is about
 	Deleted bool   `json:"deleted"`
 	Reason  string `json:"reason"` // why it is kept or dropped
 }
@@ -265,8 +265,8 @@ type UpdateRequest struct {
 	Access  Access `json:"access,omitzero"`
 }
 
-// Update is what is known of a stored image's next version. It is kept in the detached metadata of the image's commit, so
-// that it can be told without a network.
+// Update is what is known of a stored image's next version. It is recorded beside the image, so that it can be told without a
+// network.
 type Update struct {
 	Available      bool          `json:"available"`
 	Reference      string        `json:"reference"`

@@ -52,6 +52,11 @@ func (im *Importer) prune(ctx context.Context, policy collect.Policy, dryRun boo
 		}
 	}
 	report(0, 0)
+	if !dryRun {
+		if err := im.recorder().dropAllEarlierNotes(ctx); err != nil {
+			im.log.WithError(err).Warn("removing detached metadata that earlier versions wrote")
+		}
+	}
 	decisions, err := collect.Decide(ctx, im.repo, policy)
 	if err != nil {
 		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
@@ -65,9 +70,10 @@ func (im *Importer) prune(ctx context.Context, policy collect.Policy, dryRun boo
 			continue
 		}
 		drop, without[d.Ref] = append(drop, d.Ref), true
-		if d.Image {
+		switch {
+		case d.Image:
 			res.Images++
-		} else {
+		case !d.Record:
 			res.Layers++
 		}
 	}
@@ -181,7 +187,7 @@ func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func
 			res.Missing = append(res.Missing, req.Images[i])
 			continue
 		}
-		drop, res.Removed = append(drop, ref), append(res.Removed, req.Images[i])
+		drop, res.Removed = append(drop, ref, reference.RecordRef(ref)), append(res.Removed, req.Images[i])
 	}
 	crashpoint.Pass("remove decided")
 	if err := im.repo.DeleteRefs(ctx, drop...); err != nil {

@@ -79,32 +79,36 @@ func (p *Prepared) vouchStored(ctx context.Context, commit objects.Checksum) err
 	return p.vouch(ctx, b, signatures)
 }
 
-// detachedOf gives the detached metadata that the image's commit is to have besides what the repository has of it, nil for nothing new.
-func (p *Prepared) detachedOf(commit objects.Checksum) (objects.Dict, error) {
-	return p.im.detachedAfter(commit, func(detached objects.Dict) {
-		if p.plan.PreviousDigest != p.plan.ManifestDigest {
-			// It was stored before, and what was newer then is not any more.
-			stored.ClearUpdate(detached, p.plan.ImageRef)
-		}
-		p.setSignatureText(detached)
-	})
+// recordOf returns the record that is to land with the image's commit.
+func (p *Prepared) recordOf(commit objects.Checksum) stored.Record {
+	image := stored.Image{Commit: commit, Digest: p.plan.ManifestDigest}
+	if before, err := p.im.repo.Resolve(p.plan.ImageRef); err == nil && p.plan.PreviousDigest == p.plan.ManifestDigest {
+		image.Commit = before
+	}
+	// What cannot be read says nothing, and is replaced.
+	r, _ := stored.ReadRecord(p.im.repo, p.plan.ImageRef, image)
+	if p.plan.PreviousDigest != p.plan.ManifestDigest {
+		r.Update = stored.Documents{} // the commit was the image's before, and what was newer then is not any more
+	}
+	r.Commit = commit
+	p.setSignatureText(&r)
+	return r
 }
 
 // setSignatureText keeps what the check of signatures has said, if there was one.
-func (p *Prepared) setSignatureText(detached objects.Dict) {
+func (p *Prepared) setSignatureText(r *stored.Record) {
 	if p.voucher.text != "" {
-		detached[stored.MetaSignatureText] = objects.String(p.voucher.text)
+		r.SignatureText = p.voucher.text
 	}
 }
 
-// noteSignature keeps what the check of signatures has said of an image that is stored already. It is for people's information only.
+// noteSignature keeps what the check of signatures has said of an image that is stored already. It is for people's information only. The
+// caller holds the lock that keeps a collection away.
 func (p *Prepared) noteSignature(ctx context.Context) {
-	if p.voucher.text == "" {
-		return
-	}
 	commit, err := objects.ParseChecksum(p.plan.Commit)
 	if err == nil {
-		err = p.im.changeDetached(ctx, commit, p.setSignatureText)
+		image := stored.Image{Commit: commit, Digest: p.plan.ManifestDigest}
+		err = p.im.recorder().change(ctx, p.plan.ImageRef, image, p.setSignatureText)
 	}
 	if err != nil {
 		p.im.log.WithField("image", p.plan.Reference).WithError(err).Warn("keeping what the check of signatures said")

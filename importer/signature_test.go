@@ -150,30 +150,29 @@ func sameDigests(a, b []digest.Digest) bool {
 	return len(a) == len(b)
 }
 
-// TestSignatureTextKeepsOtherMetadata: what else is known of a merge commit stays when it is imported again.
-func TestSignatureTextKeepsOtherMetadata(t *testing.T) {
+// TestSignatureTextIsNoDetachedMetadata: what the check says is told of the image, and what others have put into the detached metadata of
+// its commit stays as it is.
+func TestSignatureTextIsNoDetachedMetadata(t *testing.T) {
 	key := newSigningKey(t)
 	s := newSystem(t, plainSystem)
 	s.sign(key)
 	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, s.image(0)))
 	h.addRemote("vendor", key)
-	commit := mustChecksum(t, h.mustPull(Request{Image: testName}).Commit)
-	st, err := h.repo.NewStaging()
-	h.must(err)
-	h.must(st.WriteDetached(commit, objects.Dict{"other": objects.String("kept")}))
-	h.must(st.SetRef(testRef, commit))
-	h.must(st.Land(context.Background()))
-	h.must(st.Close())
-	for range 2 {
+	commit := h.mustPull(Request{Image: testName}).Commit
+	want := "none"
+	for range 3 {
 		text := h.mustPull(Request{Image: remoteName}).VerifyText
-		detached, err := h.repo.Detached(commit)
+		image, err := h.im.Image(t.Context(), testName)
 		h.must(err)
-		kept, _ := detached["other"].AsString()
-		noted, _ := detached["ostree-importd.signature-text"].AsString()
-		if kept != "kept" || noted != text || text == "" {
-			t.Errorf("detached metadata %v, want the text %q", detached, text)
+		if image.VerifyText != text || text == "" {
+			t.Errorf("the check said %q, of the image is told %q", text, image.VerifyText)
 		}
-		h.ostree("refs", "--delete", testRef) // the second time the commit is merged again
+		if got := h.detached(commit); got != want {
+			t.Errorf("the detached metadata hold %s, want %s", got, want)
+		}
+		want = "other"
+		h.setDetached(testRef, objects.Dict{want: objects.String("kept")})
+		h.ostree("refs", "--delete", testRef) // the commit is merged again
 	}
 }
 

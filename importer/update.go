@@ -1,19 +1,16 @@
 package importer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
-	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
 // CheckUpdate tells whether an image's name stands for another manifest at its origin than the stored one, and records that
@@ -43,7 +40,11 @@ func (im *Importer) CheckUpdate(ctx context.Context, req UpdateRequest) (*Update
 
 // recordedUpdate tells what the last look at the origin has found.
 func (im *Importer) recordedUpdate(image namedImage) (*Update, error) {
-	newer, err := stored.ReadUpdate(im.repo, image.ref, image.Image)
+	record, err := stored.ReadRecord(im.repo, image.ref, image.Image)
+	var newer *stored.Image
+	if err == nil {
+		newer, err = record.Newer()
+	}
 	if err != nil {
 		return nil, &Error{
 			Kind: KindCorrupted, Stage: StageInventory, Err: fmt.Errorf("%s: %w", image.name, err),
@@ -106,57 +107,10 @@ func (p *Prepared) tryNoteUpdate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	note := func(detached objects.Dict) {
-		if p.plan.ManifestDigest == image.Digest {
-			stored.ClearUpdate(detached, ref)
-		} else {
-			stored.SetUpdate(detached, ref, metadata)
+	return im.changeRecord(ctx, ref, image, func(r *stored.Record) {
+		r.Update = stored.Documents{}
+		if p.plan.ManifestDigest != image.Digest {
+			r.Update = stored.OfDocuments(metadata)
 		}
-	}
-	if detached, err := im.detachedAfter(commit, note); detached == nil {
-		return err
-	}
-	lock, err := im.lock(ctx, StageLand, false, nil)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	return im.changeDetached(ctx, commit, note)
-}
-
-// detachedAfter gives the detached metadata of a commit as they are after a change, nil when that changes nothing. Those that nobody can
-// read are given up.
-func (im *Importer) detachedAfter(commit objects.Checksum, change func(objects.Dict)) (objects.Dict, error) {
-	detached, err := im.repo.Detached(commit)
-	damaged := errors.Is(err, ostreerepo.ErrCorrupted)
-	if damaged || errors.Is(err, ostreerepo.ErrNoObject) {
-		detached, err = objects.Dict{}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	before := detached.Marshal()
-	change(detached)
-	if !damaged && bytes.Equal(before, detached.Marshal()) {
-		return nil, nil
-	}
-	return detached, nil
-}
-
-// changeDetached changes the detached metadata of an image's commit. The caller holds the lock that keeps a collection away.
-func (im *Importer) changeDetached(ctx context.Context, commit objects.Checksum, change func(objects.Dict)) error {
-	detached, err := im.detachedAfter(commit, change)
-	if err != nil || detached == nil {
-		return err
-	}
-	st, err := im.repo.NewStaging()
-	if err != nil {
-		return err
-	}
-	defer im.closeStaging(st)
-	if err := st.WriteDetached(commit, detached); err != nil {
-		return err
-	}
-	crashpoint.Pass("prepare note written")
-	return st.LandDetached(ctx, commit)
+	})
 }

@@ -36,11 +36,11 @@ func TestRecordsOfOthers(t *testing.T) {
 		{"whole", record(func(objects.Dict) {}), "1.3", "", false},
 		{"of what is stored", record(func(d objects.Dict) { d[cachedDigest] = objects.String(first.digest.String()) }), "-", "", false},
 		{"no digest", record(func(d objects.Dict) { delete(d, cachedDigest) }), "-", "", false},
-		{"no manifest", record(func(d objects.Dict) { delete(d, cachedManifest) }), "-", "no metadata " + cachedManifest, false},
-		{"no config", record(func(d objects.Dict) { delete(d, cachedConfig) }), "-", "no metadata " + cachedConfig, false},
+		{"no manifest", record(func(d objects.Dict) { delete(d, cachedManifest) }), "-", "lacks its manifest", false},
+		{"no config", record(func(d objects.Dict) { delete(d, cachedConfig) }), "-", "lacks its manifest or its config", false},
 		{"a manifest of nothing", record(func(d objects.Dict) { d[cachedManifest] = objects.String("{}") }), "-", "schema version", false},
-		{"a config that is none", record(func(d objects.Dict) { d[cachedConfig] = objects.String("[]") }), "-", "not valid JSON", false},
-		{"a config of another type", record(func(d objects.Dict) { d[cachedConfig] = objects.Uint64(1) }), "-", "not a text", false},
+		{"a config that is none", record(func(d objects.Dict) { d[cachedConfig] = objects.String("[") }), "-", "not valid JSON", false},
+		{"a config of another type", record(func(d objects.Dict) { d[cachedConfig] = objects.Uint64(1) }), "-", "lacks its manifest or its config", false},
 		{"damaged", func(h *testHost) {
 			h.setDetached(testRef, objects.Dict{})
 			commit, err := h.repo.Resolve(testRef)
@@ -123,20 +123,25 @@ func TestUpdateOnReadOnly(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestDetachedMetadataUndoNoImport: what is recorded of a commit doesn't touch the image's ref, which may name another by then.
-func TestDetachedMetadataUndoNoImport(t *testing.T) {
+// TestUpdateOnFull: in a repository that has no space left an update is found, not recorded, and that is logged.
+func TestUpdateOnFull(t *testing.T) {
 	first, second := versions(t)
 	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, first))
-	old := mustChecksum(t, h.mustPull(Request{Image: testName, SkipGC: true}).Commit)
+	h.mustPull(Request{Image: testName})
 	h.registry.images[testName] = second
-	res := h.mustPull(Request{Image: testName, SkipGC: true})
-	h.must(h.im.changeDetached(t.Context(), old, func(d objects.Dict) { d["key"] = objects.String("value") }))
-	if now, err := h.repo.Resolve(testRef); err != nil || now.String() != res.Commit {
-		t.Errorf("the image is %s (%v), want %s", now, err, res.Commit)
-	}
-	detached, err := h.repo.Detached(old)
+	h.ostree("config", "set", "core.min-free-space-size", "1000000TB")
+	full, err := ostreerepo.Open(t.Context(), h.repo.Path(), ostreerepo.Options{})
 	h.must(err)
-	if text, _ := detached["key"].AsString(); text != "value" {
-		t.Errorf("recorded is %v", detached)
+	var log bytes.Buffer
+	logger := logrus.New()
+	logger.SetOutput(&log)
+	im := New(Config{Repo: full, Open: h.registry.Open, Log: logger})
+	update, err := im.CheckUpdate(t.Context(), UpdateRequest{Image: testName})
+	if err != nil || !update.Available {
+		t.Errorf("%+v, %v", update, err)
 	}
+	if got := h.updates(); got != "-" || !strings.Contains(log.String(), "space") {
+		t.Errorf("recorded is %s; logged was %s", got, &log)
+	}
+	h.checkClean(h.refs())
 }

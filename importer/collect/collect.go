@@ -38,11 +38,12 @@ type Decision struct {
 	Ref    string
 	Name   string // the image, or the layer's digest; the ref itself where it names neither
 	Image  bool
+	Record bool // it names what is recorded of the image Name
 	Delete bool
 	Reason string
 }
 
-// Decide decides on all image and layer refs, sorted by ref.
+// Decide decides on all refs of images, layers and records, sorted by ref.
 func Decide(ctx context.Context, repo *ostreerepo.Repo, policy Policy) ([]Decision, error) {
 	s, err := survey(ctx, repo)
 	if err != nil {
@@ -59,7 +60,11 @@ func Decide(ctx context.Context, repo *ostreerepo.Repo, policy Policy) ([]Decisi
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, layers...)
+	records, err := s.decideRecords(repo)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.Concat(all, layers, records)
 	slices.SortFunc(all, func(a, b Decision) int { return cmp.Compare(a.Ref, b.Ref) })
 	return all, nil
 }

@@ -293,3 +293,53 @@ func TestImagePolicy(t *testing.T) {
 		})
 	}
 }
+
+// record records something of an image.
+func (s *store) record(r stored.Record) {
+	s.Helper()
+	c, err := stored.WriteRecord(s.staging, r)
+	s.must(err)
+	s.must(s.staging.SetRef(reference.RecordRef(r.ImageRef), c))
+}
+
+func TestRecordsStayWithTheirImages(t *testing.T) {
+	s := newStore(t)
+	s.layers("a")
+	name := func(tag string) string { return "docker://example.com/os:" + tag }
+	commits := map[string]objects.Checksum{}
+	for day, tag := range []string{"kept", "dropped", "replaced", "silent"} {
+		commits[tag] = s.image(name(tag), day+1, "a")
+		s.commit("ostree/0/1/"+fmt.Sprint(day), metadata(t, day+1, "a"))
+	}
+	for _, tag := range []string{"kept", "dropped", "replaced", "silent", "gone"} {
+		r := stored.Record{ImageRef: imageRef(t, name(tag)), Commit: commits[tag], SignatureText: "Good signature"}
+		switch tag {
+		case "replaced", "gone":
+			r.Commit = objects.ChecksumOf(nil)
+		case "silent":
+			r.SignatureText = ""
+		}
+		s.record(r)
+	}
+	s.commit(reference.RecordPrefix+"/other", objects.Dict{})
+	s.land()
+	if err := s.repo.DeleteRefs(t.Context(), "ostree/0/1/1"); err != nil {
+		t.Fatal(err)
+	}
+	decisions, err := collect.Decide(t.Context(), s.repo, collect.Policy{Undeployed: true})
+	s.must(err)
+	got := map[string]collect.Decision{}
+	for _, d := range decisions {
+		if d.Record {
+			got[strings.TrimPrefix(d.Name, name(""))] = d
+		}
+	}
+	expect(t, got, map[string]string{
+		"kept":                            "it is about the image " + name("kept"),
+		"dropped":                         "delete: the image that it is about is not stored any more",
+		"replaced":                        "delete: the image that it is about is not stored any more",
+		"gone":                            "delete: the image that it is about is not stored any more",
+		"silent":                          "delete: it tells nothing about its image",
+		reference.RecordPrefix + "/other": "delete: what it records of an image can't be read",
+	})
+}

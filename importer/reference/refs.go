@@ -1,6 +1,8 @@
 package reference
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
@@ -12,6 +14,16 @@ const (
 	ImagePrefix     = "ostree/container/image"     // + escaped Image.String: one image
 	BaseImagePrefix = "ostree/container/baseimage" // + owner/number: commits whose layers are to be kept
 )
+
+// RecordPrefix is the prefix of the refs of records: what is known of an image besides its commit. Only this program has them.
+const RecordPrefix = "ostree-importd/record"
+
+// RecordRef returns the ref of the record of the image that imageRef names. Its last component is the SHA-256 of imageRef, so
+// that no two records need one name as a file and as a directory, and none is too long.
+func RecordRef(imageRef string) string {
+	sum := sha256.Sum256([]byte(imageRef))
+	return RecordPrefix + "/" + hex.EncodeToString(sum[:])
+}
 
 // BlobRef is the ref of the layer whose blob has digest d. A digest that isn't valid is an error.
 func BlobRef(d digest.Digest) (string, error) {

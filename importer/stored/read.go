@@ -26,10 +26,6 @@ const (
 // MetaConfig is what could be kept of it.
 const MetaConfigDigest = "ostree-importd.config-digest"
 
-// MetaSignatureText (s) in the detached metadata of a merge commit is what the check of the signatures of the commit inside the image
-// has said.
-const MetaSignatureText = "ostree-importd.signature-text"
-
 // Image is an image as its merge commit tells it, whoever wrote that.
 type Image struct {
 	Commit      objects.Checksum
@@ -119,17 +115,4 @@ func RefError(ref string, err error) error {
 		return fmt.Errorf("%w; `ostree refs --delete %s` makes room for a good one", err, ref)
 	}
 	return err
-}
-
-// SignatureText gives what the check of signatures has said when the image was imported, "" when there was none.
-func SignatureText(repo *ostreerepo.Repo, commit objects.Checksum) (string, error) {
-	detached, err := repo.Detached(commit)
-	if errors.Is(err, ostreerepo.ErrNoObject) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	text, _ := detached[MetaSignatureText].AsString()
-	return text, nil
 }
