@@ -2,11 +2,14 @@ package importer
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
@@ -123,15 +126,30 @@ func TestUpdateOnReadOnly(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestUpdateOnFull: in a repository that has no space left an update is found, not recorded, and that is logged.
+// TestUpdateOnFull: on a file system that is full an update is found, not recorded, and that is logged.
 func TestUpdateOnFull(t *testing.T) {
+	needs.Root(t)
 	first, second := versions(t)
-	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, first))
+	h := newHost(t, ostreerepo.ModeArchive, newRegistry(testName, first))
 	h.mustPull(Request{Image: testName})
 	h.registry.images[testName] = second
-	h.ostree("config", "set", "core.min-free-space-size", "1000000TB")
-	full, err := ostreerepo.Open(t.Context(), h.repo.Path(), ostreerepo.Options{})
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Fatalf("cannot mount a tmpfs: %v: run the tests where that is allowed", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("umount: %v", err)
+		}
+	})
+	if out, err := exec.Command(needs.Tool(t, "cp"), "-a", h.repo.Path(), dir+"/repo").CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
+	full, err := ostreerepo.Open(t.Context(), dir+"/repo", ostreerepo.Options{})
 	h.must(err)
+	if err := os.WriteFile(dir+"/filler", make([]byte, 8<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("filling the file system: %v", err)
+	}
 	var log bytes.Buffer
 	logger := logrus.New()
 	logger.SetOutput(&log)
@@ -140,8 +158,8 @@ func TestUpdateOnFull(t *testing.T) {
 	if err != nil || !update.Available {
 		t.Errorf("%+v, %v", update, err)
 	}
-	if got := h.updates(); got != "-" || !strings.Contains(log.String(), "space") {
-		t.Errorf("recorded is %s; logged was %s", got, &log)
+	offline, err := im.CheckUpdate(t.Context(), UpdateRequest{Image: testName, Offline: true})
+	if err != nil || offline.Available || !strings.Contains(log.String(), "no space left") {
+		t.Errorf("recorded is %+v, %v; logged was %s", offline, err, &log)
 	}
-	h.checkClean(h.refs())
 }
