@@ -91,7 +91,7 @@ func compareOptions(r *importer.CompareRequest) []option {
 }
 
 func updateOptions(r *importer.UpdateRequest) []option {
-	return append(accessOptions(&r.Access), option{name: "offline", value: &r.Offline})
+	return append(accessOptions(&r.Access), option{name: "offline", value: &r.Offline}, option{name: "forget", value: &r.Forget})
 }
 
 func accessOptions(a *importer.Access) []option {

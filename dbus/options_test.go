@@ -74,7 +74,7 @@ func requests() map[string][2]bound {
 			bind(compareOptions, importer.CompareRequest{}),
 		},
 		"CheckUpdate": {
-			bind(updateOptions, importer.UpdateRequest{Offline: true, Access: someAccess}, "image"),
+			bind(updateOptions, importer.UpdateRequest{Offline: true, Forget: true, Access: someAccess}, "image"),
 			bind(updateOptions, importer.UpdateRequest{}),
 		},
 	}

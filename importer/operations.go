@@ -262,6 +262,7 @@ type FileChange struct {
 type UpdateRequest struct {
 	Image   string `json:"image"`
 	Offline bool   `json:"offline,omitempty"` // tell what the last check found
+	Forget  bool   `json:"forget,omitempty"`  // forget what the last check found, and ask nobody
 	Access  Access `json:"access,omitzero"`
 }
 

@@ -257,9 +257,9 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// TestLaterWordOfAnotherProgram: the last one to have looked at the origin is right, be it this program or the one that writes into
-// detached metadata.
-func TestLaterWordOfAnotherProgram(t *testing.T) {
+// TestLaterWord: the last one to have looked at the origin is right, be it this program or the one that writes into
+// detached metadata. What is forgotten is so whoever recorded it.
+func TestLaterWord(t *testing.T) {
 	first, second := versions(t)
 	third := newImage(t, []string{"f usr/bin/own 3"})
 	third.label("org.opencontainers.image.version", "1.4")
@@ -276,6 +276,12 @@ func TestLaterWordOfAnotherProgram(t *testing.T) {
 		h.registry.images[testName] = now
 		h.checkUpdate(UpdateRequest{Image: testName})
 	}
+	forget := func(*testImage) {
+		opened := len(h.registry.opened)
+		if update := h.checkUpdate(UpdateRequest{Image: testName, Forget: true}); update.Available || len(h.registry.opened) != opened {
+			t.Errorf("forgotten is %+v", update)
+		}
+	}
 	for i, step := range []struct {
 		look func(*testImage)
 		now  *testImage
@@ -289,6 +295,13 @@ func TestLaterWordOfAnotherProgram(t *testing.T) {
 		{ours, first, "-"},
 		{ours, third, "1.4"},
 		{theirs, first, "-"},
+		{theirs, third, "1.4"},
+		{forget, nil, "-"},
+		{theirs, second, "1.3"},
+		{ours, third, "1.4"},
+		{forget, nil, "-"},
+		{forget, nil, "-"},
+		{ours, third, "1.4"},
 	} {
 		step.look(step.now)
 		if got := h.updates(); got != step.want {

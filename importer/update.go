@@ -14,13 +14,18 @@ import (
 )
 
 // CheckUpdate tells whether an image's name stands for another manifest at its origin than the stored one, and records that
-// beside the stored image; with Offline it tells what is recorded. It fetches no layers.
+// beside the stored image; with Offline it tells what is recorded, and with Forget it drops that. It fetches no layers.
 func (im *Importer) CheckUpdate(ctx context.Context, req UpdateRequest) (*Update, error) {
 	image, err := im.storedImage(req.Image)
 	if err != nil {
 		return nil, err
 	}
-	if req.Offline {
+	if req.Forget {
+		if err := im.changeRecord(ctx, image.ref, image.Image, func(r *stored.Record) { r.Update = stored.Documents{} }); err != nil {
+			return nil, stopped(ctx, StageLand, classify(StageLand, err))
+		}
+	}
+	if req.Offline || req.Forget {
 		return im.recordedUpdate(image)
 	}
 	prepared, err := im.Prepare(ctx, Request{Image: req.Image, Access: req.Access})

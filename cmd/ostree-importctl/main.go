@@ -94,7 +94,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		pullCommand(&s), prepareCommand(&s),
 		imagesCommand(&s), showCommand(&s), historyCommand(&s), diffCommand(&s),
-		removeCommand(&s), gcCommand(&s), verifyCommand(&s),
+		removeCommand(&s), forgetCommand(&s), gcCommand(&s), verifyCommand(&s),
 		copyCommand(&s), exportCommand(&s), encapsulateCommand(&s), unencapsulateCommand(&s),
 		jobsCommand(&s), cancelCommand(&s), monitorCommand(&s),
 	)
