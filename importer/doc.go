@@ -17,7 +17,8 @@
 // Invariants:
 //
 //   - The repository is the only state. A layer is a ref ostree/container/blob/…, an image is a ref ostree/container/image/…,
-//     everything else is in the metadata of their commits. An import that was killed is resumed by running it again.
+//     everything else is in the metadata of their commits. An import that was killed is resumed by running it again. What is known
+//     besides, such as an update, is in a commit of its own (recorder): the image's commit has no detached metadata.
 //   - A ref is by digest alone, and one blob can be layers of different kinds: what a layer's commit looks like tells which it is.
 //   - A ref appears after what it names is verified, and the image ref appears last. A failed import leaves finished layers,
 //     each of which is complete and verified, and nothing else.

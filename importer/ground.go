@@ -58,9 +58,10 @@ func (g *ground) policy() *selinux.Policy {
 // files were left out of it only if they may be. A layer without labels can be labelled, but not the other way round.
 //
 // A commit of another importer doesn't fit: it doesn't say which directories the archive has not listed, and ostree gives those, up to the
-// root, an owner and a mode that would then be the base's; and it may have got its ref before the blob's digest was verified.
+// root, an owner and a mode that would then be the base's; and it may have got its ref before the blob's digest was verified. Nor
+// does one of ours that another importer has labelled anew, which keeps our keys.
 func (g *ground) fits(held stored.Layer, diffID digest.Digest, dropSpecial bool) bool {
-	if held.DiffID != diffID || !dropSpecial && held.Filtered[layertar.FilteredSpecial] > 0 {
+	if !held.Ours || held.DiffID != diffID || !dropSpecial && held.Filtered[layertar.FilteredSpecial] > 0 {
 		return false
 	}
 	if !g.known {

@@ -9,6 +9,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/selinux"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
 // policyLines are a policy that labels /usr/bin with the given type and everything else with default_t, below a directory.
@@ -247,5 +248,62 @@ func TestCommitLabel(t *testing.T) {
 		image := s.image(0)
 		image.config["config"].(map[string]any)["Labels"].(map[string]any)["ostree.commit"] = label
 		newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, image.seal(t))).mustPull(Request{Image: testName})
+	}
+}
+
+// TestRewrittenLayer: a layer commit of ours that another program has labelled by another policy keeps the metadata that say by which policy
+// it was labelled before. It is not ours any more.
+func TestRewrittenLayer(t *testing.T) {
+	layer := []string{"d usr/bin 755", "f usr/bin/new 1", "f usr/lib/new 1"}
+	system := func(binType string) *testImage {
+		return newSystem(t, slices.Concat(plainSystem, policyLines("usr/etc", binType))).image(1, layer)
+	}
+	for _, c := range []struct {
+		name string
+		keep func(kept objects.Dict) // what the other program keeps of the metadata
+	}{
+		{"all", func(objects.Dict) {}},
+		{"without what it was bound to", func(kept objects.Dict) { delete(kept, layertar.MetaTree) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const other = "docker://example.com/other:1"
+			first := system("bin_t")
+			h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, first))
+			h.registry.images[other] = system("other_t")
+			h.mustPull(Request{Image: testName})
+			ref := first.ref(t, 2)
+			read := func() objects.Commit {
+				commit, err := h.repo.Resolve(ref)
+				h.must(err)
+				object, err := h.repo.Commit(commit)
+				h.must(err)
+				return object
+			}
+			rewritten := read()
+			h.mustPull(Request{Image: other})
+			relabelled := read()
+			if relabelled.Tree == rewritten.Tree {
+				t.Fatal("the other policy gives the same labels")
+			}
+			rewritten.Tree, rewritten.Meta = relabelled.Tree, relabelled.Meta
+			c.keep(rewritten.Metadata)
+			st, err := h.repo.NewStaging()
+			h.must(err)
+			commit, err := st.WriteCommit(rewritten)
+			h.must(err)
+			h.must(st.SetRef(ref, commit))
+			h.must(st.Land(t.Context()))
+			h.must(st.Close())
+			h.ostree("refs", "--delete", testRef)
+			h.registry.requested()
+
+			h.mustPull(Request{Image: testName})
+			if n := h.registry.requested(); n != 1 {
+				t.Errorf("%d layers were fetched, want the rewritten one", n)
+			}
+			h.checkLabels(testRef, "usr/bin/new=bin_t")
+			h.checkLabels(ref, "usr/bin/new=bin_t")
+			h.checkClean(h.refs())
+		})
 	}
 }

@@ -142,7 +142,7 @@ func (p *Prepared) layer(index int) (stored.Layer, error) {
 // commit is to take the place of the other.
 func (g *ground) label(ctx context.Context, st ostreerepo.Objects, l stored.Layer) (stored.Layer, error) {
 	policy := g.policy()
-	if policy == nil || l.Policy == policy.ID() {
+	if policy == nil || l.Ours && l.Policy == policy.ID() {
 		return l, nil
 	}
 	tree, _, err := selinux.RelabelLayer(ctx, st, objects.TreeDir{Tree: l.Object.Tree, Meta: l.Object.Meta}, policy)
@@ -153,6 +153,9 @@ func (g *ground) label(ctx context.Context, st ostreerepo.Objects, l stored.Laye
 	l.Policy = policy.ID()
 	l.Object.Metadata = maps.Clone(l.Object.Metadata)
 	l.Object.Metadata[layertar.MetaPolicy] = objects.String(l.Policy)
+	if l.Ours {
+		l.Object.Metadata[layertar.MetaTree] = objects.String(layertar.TreeID(tree))
+	}
 	l.Commit, err = st.WriteCommit(l.Object)
 	return l, err
 }

@@ -28,11 +28,16 @@ const (
 	// for the root, sorted; absent for none.
 	MetaImplied  = "ostree-importd.implied-dirs"
 	MetaPolicy   = "ostree-importd.selinux-policy" // s: Labels.ID of the labels; absent for none
+	MetaTree     = "ostree-importd.tree"           // s: TreeID of the commit's tree
 	MetaImporter = "ostree.importer.version"       // s: Importer
 
 	// Importer is the value of MetaImporter. It changes when the same layer and rules give another commit.
 	Importer = "ostree-importd 1"
 )
+
+// TreeID is the value of MetaTree for a commit of this tree. Another program that rewrites a layer commit, as ostree-ext does to label
+// it by another policy, keeps the metadata: one whose MetaTree is not its tree's is not what its other keys say.
+func TreeID(tree objects.TreeDir) string { return tree.Tree.String() + " " + tree.Meta.String() }
 
 // writeCommit applies the rules to a tree whose contents are written and whose hard links are settled, and writes its directories and
 // the commit. The tree is used up.
@@ -60,6 +65,7 @@ func writeCommit(ctx context.Context, st *ostreerepo.Staging, t *tree, opts Opti
 		MetaDiffID:   objects.String(diffID.String()),
 		MetaRules:    objects.String(opts.Rules.String()),
 		MetaImporter: objects.String(Importer),
+		MetaTree:     objects.String(TreeID(dir)),
 	}
 	if opts.Labels != nil {
 		metadata[MetaPolicy] = objects.String(opts.Labels.ID())

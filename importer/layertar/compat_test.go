@@ -88,6 +88,7 @@ func TestCommitMetadata(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		MetaDiffID: layerOf(data, data).DiffID.String(), MetaRules: "2 factory-var", MetaImporter: "ostree-importd 1",
+		MetaTree: c.Tree.String() + " " + c.Meta.String(),
 	} {
 		if got, ok := c.Metadata[key].AsString(); !ok || got != want {
 			t.Errorf("%s = %q, want %q", key, got, want)
@@ -99,11 +100,11 @@ func TestCommitMetadata(t *testing.T) {
 	if got := implied(t, repo, commit); !slices.Equal(got, []string{"", "usr", "usr-local", "usr/lib"}) {
 		t.Errorf("%s = %q", MetaImplied, got)
 	}
-	if len(c.Metadata) != 5 || c.Timestamp != 0 || c.Subject != "" || c.Body != "" || !c.Parent.IsZero() {
+	if len(c.Metadata) != 6 || c.Timestamp != 0 || c.Subject != "" || c.Body != "" || !c.Parent.IsZero() {
 		t.Errorf("commit %+v", c)
 	}
 	commit, _ = land(t, repo, archive(t, dir("./")), Options{})
-	if c, err = repo.Commit(commit); err != nil || len(c.Metadata) != 3 {
+	if c, err = repo.Commit(commit); err != nil || len(c.Metadata) != 4 {
 		t.Errorf("metadata %v, %v", c.Metadata, err)
 	}
 }

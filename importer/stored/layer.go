@@ -20,6 +20,8 @@ type Layer struct {
 	Object objects.Commit   // what Commit names
 	Kind   string           // one of package document's kinds, by what the commit looks like
 
+	// Ours says that this program wrote a derived layer's commit, and that no other one has rewritten it: what follows is right.
+	Ours bool
 	// Of a derived layer's commit. All are "" when another importer wrote it, which doesn't say.
 	DiffID   digest.Digest
 	Rules    string
@@ -68,6 +70,8 @@ func ReadLayerCommit(repo *ostreerepo.Repo, commit objects.Checksum) (Layer, err
 	if text, ok := c.Metadata[layertar.MetaDiffID].AsString(); ok {
 		l.DiffID = digest.Digest(text)
 	}
+	tree, _ := c.Metadata[layertar.MetaTree].AsString()
+	l.Ours = tree == layertar.TreeID(objects.TreeDir{Tree: c.Tree, Meta: c.Meta})
 	l.Rules, _ = c.Metadata[layertar.MetaRules].AsString()
 	l.Policy, _ = c.Metadata[layertar.MetaPolicy].AsString()
 	l.Filtered, _ = c.Metadata[layertar.MetaFiltered].AsCounts()
