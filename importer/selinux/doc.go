@@ -32,4 +32,7 @@
 //
 // To label a path, only specifications are tried of which the fixed text before the first operator begins the path, the last first; and
 // most of these are ruled out by another fixed text that they need, or are of a form that needs no regular expression.
+//
+// An image brings both policy and paths, and the work may grow with the product of the two. So the steps are counted, and a policy that
+// takes too many for the paths so far gives no more labels (effort.go).
 package selinux

@@ -35,42 +35,51 @@ func newIndex(specs []*spec) *index {
 	return x
 }
 
-// find gives the specification that counts for a path and a mode, nil for none. A mode without a file type is that of any. An error is
-// that of a specification which may or may not match; it counts as not matching.
-func (x *index) find(path string, mode uint32) (found *spec, err error) {
+// find gives the specification that counts for a path and a mode, nil for none, and the steps that this took. A mode without a file
+// type is that of any. It fails when more steps are needed than are left, or when it takes too long to tell whether a specification
+// matches.
+func (x *index) find(path string, mode uint32, left int64) (found *spec, steps int64, err error) {
+	if left < 0 {
+		return nil, 0, errEffort
+	}
 	kind := mode & unix.S_IFMT
 	for _, s := range x.exact[path] {
-		if s.takes(kind) {
-			return s, nil
+		if steps++; s.takes(kind) {
+			return s, steps, nil
 		}
 	}
 	var space [16][]int32
-	lists := space[:0]
+	lists, steps := x.candidates(path, space[:0], steps)
+	sub := newSubject(path)
+	for s := x.takeLast(lists); s != nil && steps <= left; s = x.takeLast(lists) {
+		steps += int64(len(lists))
+		if !s.takes(kind) {
+			continue
+		}
+		matches, taken, err := s.try(sub, left-steps)
+		if steps += taken; matches || err != nil {
+			return s, steps, err
+		}
+	}
+	if steps > left {
+		return nil, steps, errEffort
+	}
+	return nil, steps, nil
+}
+
+// candidates appends the lists of the specifications whose keys begin a path, and counts the steps.
+func (x *index) candidates(path string, lists [][]int32, steps int64) ([][]int32, int64) {
+	const hashed = 64 // bytes of a key that are looked up in the time of a step
 	for _, n := range x.lengths {
 		if n > len(path) {
 			break
 		}
+		steps += int64(1 + n/hashed)
 		if list := x.patterns[path[:n]]; list != nil {
 			lists = append(lists, list)
 		}
 	}
-	sub := newSubject(path)
-	for {
-		s := x.takeLast(lists)
-		if s == nil {
-			return nil, err
-		}
-		if !s.takes(kind) {
-			continue
-		}
-		matches, failed := s.matches(sub)
-		if matches {
-			return s, err
-		}
-		if failed != nil {
-			err = failed
-		}
-	}
+	return lists, steps
 }
 
 // takeLast takes the last specification of all lists off its list, and gives nil when they are empty.

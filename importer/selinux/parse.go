@@ -1,6 +1,7 @@
 package selinux
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,9 +29,12 @@ type parser struct {
 }
 
 // file reads one file of specifications: lines of an expression, optionally a file type, and a label.
-func (p *parser) file(name, text string) error {
+func (p *parser) file(ctx context.Context, name, text string) error {
 	number := 0
 	for line := range strings.Lines(text) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		number++
 		if err := p.line(line, fmt.Sprintf("%s, line %d", name, number)); err != nil {
 			return fmt.Errorf("%s, line %d: %w", name, number, err)

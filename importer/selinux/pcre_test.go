@@ -311,7 +311,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("\t#\n/a+ -- b\x00\n/c(/.*)? <<none>>", "/x", "/")
 	f.Fuzz(func(t *testing.T, specs, subs, path string) {
 		src := &sources{files: map[string]string{mainFile: specs, subsFile: subs}}
-		p, err := src.compile()
+		p, err := src.compile(t.Context())
 		if err != nil || len(path) > 100 {
 			return
 		}

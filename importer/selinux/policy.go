@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"sync/atomic"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -30,8 +30,8 @@ type Policy struct {
 	// subs come before dist, and both before the index.
 	subs, dist substitutions
 
-	mu  sync.Mutex
-	err error
+	effort  effort
+	failure atomic.Pointer[error]
 }
 
 // label is a label in the forms that are asked for.
@@ -54,7 +54,10 @@ func Load(ctx context.Context, trees Reader, root objects.Checksum) (*Policy, er
 	if src == nil {
 		return nil, nil
 	}
-	p, err := src.compile()
+	p, err := src.compile(ctx)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("selinux policy: %w", context.Cause(ctx))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("selinux policy: %w", src.unusable(err))
 	}
@@ -102,27 +105,32 @@ func (p *Policy) Xattr(path string, mode uint32) (x objects.Xattr, ok bool) {
 	return objects.Xattr{}, false
 }
 
-// Err returns the first error of a look-up, or nil: that a regular expression took too long on a path. The expression did not count
-// then, so that labels since may be wrong, and must not be stored. Ask it once all labels are known.
+// Err returns the first error of a look-up, or nil: that a regular expression took too long on a path, or all of them for all paths
+// so far. Then look-ups give no labels any more, and those given must not be stored. Ask it once all labels are known, or before, to
+// save the rest of the work.
 func (p *Policy) Err() error {
 	if p == nil {
 		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.err
+	if err := p.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (p *Policy) find(path string, mode uint32) *label {
-	if p == nil {
+	if p == nil || p.failure.Load() != nil {
 		return nil
 	}
 	if path == "/proc" {
 		path = "/mnt"
 	}
-	s, err := p.index.find(p.dist.apply(p.subs.apply(path)), mode)
+	s, steps, err := p.index.find(p.dist.apply(p.subs.apply(path)), mode, p.effort.begin())
+	p.effort.add(steps)
 	if err != nil {
-		p.fail(err)
+		err = fmt.Errorf("selinux policy: %w: %w", ErrUnusable, err)
+		p.failure.CompareAndSwap(nil, &err)
+		return nil
 	}
 	if s == nil {
 		return nil
@@ -130,20 +138,12 @@ func (p *Policy) find(path string, mode uint32) *label {
 	return s.label
 }
 
-func (p *Policy) fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err == nil {
-		p.err = fmt.Errorf("selinux policy: %w: %w", ErrUnusable, err)
-	}
-}
-
 // compile makes the policy of the files.
-func (s *sources) compile() (*Policy, error) {
+func (s *sources) compile(ctx context.Context) (*Policy, error) {
 	p := &Policy{id: s.id()}
 	parser := &parser{labels: map[string]*label{}}
 	for _, name := range specFiles {
-		if err := parser.file(name, s.files[name]); err != nil {
+		if err := parser.file(ctx, name, s.files[name]); err != nil {
 			return nil, err
 		}
 	}

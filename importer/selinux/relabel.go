@@ -192,7 +192,10 @@ func (r *relabeller) meta(c objects.Checksum, path string) (objects.Checksum, er
 	if err != nil {
 		return c, entryError(path, err)
 	}
-	want := r.policy.find(path, m.Mode)
+	want, err := r.label(path, m.Mode)
+	if err != nil {
+		return c, err
+	}
 	if want.isOf(m.Xattrs) {
 		return c, nil
 	}
@@ -210,7 +213,10 @@ func (r *relabeller) file(f objects.TreeFile, path string) (objects.Checksum, er
 	if err != nil {
 		return f.Checksum, entryError(path, err)
 	}
-	want := r.policy.find(path, h.Mode)
+	want, err := r.label(path, h.Mode)
+	if err != nil {
+		return f.Checksum, errors.Join(err, content.Close())
+	}
 	if r.markers && strings.HasPrefix(f.Name, markerPrefix) {
 		want = nil
 	}
@@ -226,6 +232,12 @@ func (r *relabeller) file(f objects.TreeFile, path string) (objects.Checksum, er
 		return r.st.WriteCopy(f.Checksum, h)
 	})
 	return c, entryError(path, errors.Join(err, content.Close()))
+}
+
+// label gives the label of a path, nil for none.
+func (r *relabeller) label(path string, mode uint32) (*label, error) {
+	l := r.policy.find(path, mode)
+	return l, r.policy.Err()
 }
 
 // remember gives what was made for a key before, or makes it. Two goroutines may make the same at the same time.

@@ -31,6 +31,7 @@ type spec struct {
 	prefix  string // begins each path that the expression itself matches
 	need    string // is in each such path, after the prefix
 	form    form   // how the rest of it is matched
+	weight  int64  // of the expression
 	linear  func() (*regexp.Regexp, error)
 	general func() (*regexp2.Regexp, error)
 }
@@ -74,7 +75,7 @@ func (s *spec) setPattern(pattern string) (weight int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	s.prefix, s.need, s.key = t.prefix, t.need, t.prefix
+	s.prefix, s.need, s.key, s.weight = t.prefix, t.need, t.prefix, int64(t.weight)
 	if stem := stemOf(pattern); len(stem) > len(s.key) {
 		s.key = stem
 	}
@@ -176,6 +177,30 @@ func widen(path string) string {
 		runes[i] = rune(path[i])
 	}
 	return string(runes)
+}
+
+// try is matches, and returns the steps that this took. It fails if more are needed than are left.
+func (s *spec) try(sub subject, left int64) (matches bool, steps int64, err error) {
+	if s.form == formGeneral || sub.multiline {
+		start := time.Now()
+		matches, err = s.matches(sub)
+		return matches, int64(time.Since(start) / stepTime), err
+	}
+	if steps = s.steps(sub); steps > left {
+		return false, steps, errEffort
+	}
+	matches, err = s.matches(sub)
+	return matches, steps, err
+}
+
+// steps returns the most steps that matches takes without backtracking.
+func (s *spec) steps(sub subject) int64 {
+	const searched = 16 // bytes in which a fixed text is looked for in the time of a step
+	length := int64(len(sub.path))
+	if s.form != formLinear || !strings.Contains(sub.path[len(s.prefix):], s.need) {
+		return 1 + length/searched
+	}
+	return s.weight * (length + 1)
 }
 
 // matches tells whether a regular expression matches a path that begins with its prefix.
