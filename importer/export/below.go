@@ -16,6 +16,7 @@ type below struct {
 	n     int               // index of the layer
 	st    *ostreerepo.Trial // nil until then
 	root  objects.Checksum
+	trail trail
 }
 
 // has reports whether there is a directory or a symbolic link at a path of the commit: what an implied directory leaves as it is. The root
@@ -29,7 +30,7 @@ func (b *below) has(ctx context.Context, path string) (bool, error) {
 			return false, err
 		}
 	}
-	found, err := ostreerepo.Lookup(b.st, b.root, path)
+	found, err := b.trail.lookup(b.root, path)
 	if err != nil || found.IsDir() || !found.Exists() {
 		return found.IsDir(), err
 	}
@@ -53,6 +54,6 @@ func (b *below) make(ctx context.Context) error {
 	}
 	trial := b.image.Repo.NewTrial()
 	tree, err := merge.Merge(ctx, trial, base, layers, merge.Options{Rules: layertar.ParseRules(b.image.Layers[b.n].Rules)})
-	b.st, b.root = trial, tree.Tree
+	b.st, b.root, b.trail = trial, tree.Tree, trail{trees: trial}
 	return err
 }

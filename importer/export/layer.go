@@ -27,6 +27,7 @@ type layerTree struct {
 	*ostreerepo.Repo
 	tree  *layertree.Tree
 	moved map[string]string // top-level directories of the image, and the paths that they have in the commit
+	trail trail             // to the path that was looked up last
 }
 
 // DirTree reads a directory.
@@ -36,7 +37,7 @@ func (t *layerTree) DirTree(c objects.Checksum) (objects.DirTree, error) { retur
 func openLayer(repo *ostreerepo.Repo, l stored.Layer) (*layerTree, error) {
 	rules := layertar.ParseRules(l.Rules)
 	tree, err := layertree.Open(repo, l.Object, rules)
-	return &layerTree{repo, tree, rules.Moved()}, err
+	return &layerTree{Repo: repo, tree: tree, moved: rules.Moved(), trail: trail{trees: tree}}, err
 }
 
 // inCommit gives the path in the commit of a path of the image.
@@ -52,8 +53,8 @@ func (t *layerTree) inCommit(path string) string {
 // removes reports whether a marker in the layer removes what the layers below have at a path of the image.
 func (t *layerTree) removes(path string) (bool, error) {
 	dir := t.tree.Root.Tree
-	for path != "" {
-		d, err := t.DirTree(dir)
+	for depth := 0; path != ""; depth++ {
+		d, err := t.trail.dir(depth, dir)
 		if err != nil {
 			return false, err
 		}
@@ -62,8 +63,8 @@ func (t *layerTree) removes(path string) (bool, error) {
 		if hasName(d, opaqueMarker) || hasName(d, whiteoutPrefix+name) {
 			return true, nil
 		}
-		i := slices.IndexFunc(d.Dirs, func(d objects.TreeDir) bool { return d.Name == name })
-		if i < 0 {
+		i, there := findDir(d, name)
+		if !there {
 			return false, nil
 		}
 		dir = d.Dirs[i].Tree
@@ -72,8 +73,14 @@ func (t *layerTree) removes(path string) (bool, error) {
 }
 
 func hasName(d objects.DirTree, name string) bool {
-	return slices.ContainsFunc(d.Files, func(f objects.TreeFile) bool { return f.Name == name }) ||
-		slices.ContainsFunc(d.Dirs, func(d objects.TreeDir) bool { return d.Name == name })
+	_, isDir := findDir(d, name)
+	_, isFile := slices.BinarySearchFunc(d.Files, name, func(f objects.TreeFile, name string) int { return strings.Compare(f.Name, name) })
+	return isDir || isFile
+}
+
+// findDir finds a directory in its parent.
+func findDir(d objects.DirTree, name string) (index int, there bool) {
+	return slices.BinarySearchFunc(d.Dirs, name, func(d objects.TreeDir, name string) int { return strings.Compare(d.Name, name) })
 }
 
 // write writes the layer's archive. below tells whether the layers below have something at a path of the commit.
@@ -118,7 +125,7 @@ func (t *layerTree) more(ctx context.Context) (moreEntries, error) {
 	var m moreEntries
 	err := t.tree.More(ctx, func(e layertar.Entry) error {
 		dir, _ := path.Split(e.Path)
-		parent, err := ostreerepo.Lookup(t, t.tree.Root.Tree, strings.TrimSuffix(dir, "/"))
+		parent, err := t.trail.lookup(t.tree.Root.Tree, strings.TrimSuffix(dir, "/"))
 		if e.Type == tar.TypeLink && parent.IsDir() {
 			m.before = append(m.before, e)
 		} else {
