@@ -118,16 +118,14 @@ func survey(ctx context.Context, repo *ostreerepo.Repo) (*surveyed, error) {
 		}
 	}
 	slices.SortFunc(s.others, func(a, b *owner) int { return cmp.Compare(a.Ref, b.Ref) })
+	others := identitiesOf(s.others)
 	for _, i := range s.images {
 		i.Image, i.Reason = true, "it is stored"
 		if i.err != nil {
 			i.Reason = fmt.Sprintf("it can't be read (%v): remove it, or import it again", i.err)
 		}
-		for _, o := range s.others {
-			if i.isSame(o) {
-				i.Reason = "needed by " + o.text
-				break
-			}
+		if o := others.sameAs(i); o != nil {
+			i.Reason = "needed by " + o.text
 		}
 	}
 	return s, nil

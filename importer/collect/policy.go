@@ -3,13 +3,13 @@ package collect
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
 // chooseImages marks the images that the policy drops. Those that can't be read, or that a deployment or pin needs, stay.
@@ -19,14 +19,13 @@ func (s *surveyed) chooseImages(p Policy) {
 		return
 	}
 	// Oldest first, until what is left fits.
-	slices.Reverse(kept)
-	for len(kept) > 0 {
-		size := s.ownBytes(kept)
-		if size <= p.Quota {
+	own := s.ownLayers(kept)
+	for _, oldest := range slices.Backward(kept) {
+		if own.bytes <= p.Quota {
 			return
 		}
-		kept[0].drop("the images that no deployment uses take %d bytes, more than %d, and it is the oldest of them", size, p.Quota)
-		kept = kept[1:]
+		oldest.drop("the images that no deployment uses take %d bytes, more than %d, and it is the oldest of them", own.bytes, p.Quota)
+		own.remove(oldest)
 	}
 }
 
@@ -58,8 +57,9 @@ func (o *owner) drop(format string, args ...any) {
 // undeployed lists the images that can be read and that neither a deployment nor a pin needs, the youngest first.
 func (s *surveyed) undeployed() []*owner {
 	var list []*owner
+	others := identitiesOf(s.others)
 	for _, i := range s.images {
-		if i.manifest != nil && !slices.ContainsFunc(s.others, i.isSame) {
+		if i.manifest != nil && others.sameAs(i) == nil {
 			list = append(list, i)
 		}
 	}
@@ -69,32 +69,99 @@ func (s *surveyed) undeployed() []*owner {
 	return list
 }
 
-// isSame tells whether both stand for one image.
-func (o *owner) isSame(other *owner) bool {
-	return o.commit == other.commit || o.digest != "" && o.digest == other.digest
+// identities are the commits and manifest digests of some owners.
+type identities struct {
+	commits map[objects.Checksum]*owner
+	digests map[digest.Digest]*owner
 }
 
-// ownBytes is the compressed size of the layers that nothing but these images needs.
-func (s *surveyed) ownBytes(images []*owner) uint64 {
-	own := map[digest.Digest]uint64{}
-	for _, i := range images {
-		for _, l := range i.manifest.Layers {
-			own[l.Digest] = uint64(max(0, l.Size))
+func identitiesOf(all []*owner) identities {
+	i := identities{make(map[objects.Checksum]*owner), make(map[digest.Digest]*owner)}
+	for _, o := range slices.Backward(all) { // the first one counts
+		i.commits[o.commit] = o
+		if o.digest != "" {
+			i.digests[o.digest] = o
 		}
 	}
+	return i
+}
+
+// sameAs returns the first by ref that stands for the same image as o, or nil.
+func (i identities) sameAs(o *owner) *owner {
+	byCommit, byDigest := i.commits[o.commit], i.digests[o.digest]
+	if byCommit == nil || byDigest != nil && byDigest.Ref < byCommit.Ref {
+		return byDigest
+	}
+	return byCommit
+}
+
+// ownLayers are the layers that nothing but some images needs.
+type ownLayers struct {
+	layers map[digest.Digest]*ownLayer
+	bytes  uint64 // compressed
+}
+
+// ownLayer is a layer, and how many of the images need it.
+type ownLayer struct {
+	images int
+	size   uint64
+}
+
+// ownLayers looks at all that needs layers.
+func (s *surveyed) ownLayers(images []*owner) *ownLayers {
+	own := &ownLayers{layers: make(map[digest.Digest]*ownLayer)}
+	among := make(map[*owner]bool, len(images))
+	for _, i := range images {
+		among[i] = true
+		own.add(i)
+	}
 	for _, o := range slices.Concat(s.images, s.others) {
-		if o.manifest == nil || o.Delete || slices.Contains(images, o) {
+		if o.manifest == nil || o.Delete || among[o] {
 			continue
 		}
 		for _, l := range o.manifest.Layers {
-			delete(own, l.Digest)
+			if layer := own.layers[l.Digest]; layer != nil {
+				own.bytes -= layer.size
+				delete(own.layers, l.Digest)
+			}
 		}
 	}
-	var sum uint64
-	for size := range maps.Values(own) {
-		sum += size
+	return own
+}
+
+func (o *ownLayers) add(image *owner) {
+	for digest, size := range sizesOf(image) {
+		layer := o.layers[digest]
+		if layer == nil {
+			layer = &ownLayer{size: size}
+			o.layers[digest] = layer
+			o.bytes += size
+		}
+		layer.images++
 	}
-	return sum
+}
+
+// remove takes one of the images out.
+func (o *ownLayers) remove(image *owner) {
+	for digest := range sizesOf(image) {
+		layer := o.layers[digest]
+		if layer == nil {
+			continue
+		}
+		if layer.images--; layer.images == 0 {
+			o.bytes -= layer.size
+			delete(o.layers, digest)
+		}
+	}
+}
+
+// sizesOf gives the compressed sizes of an image's layers, in bytes.
+func sizesOf(image *owner) map[digest.Digest]uint64 {
+	sizes := make(map[digest.Digest]uint64, len(image.manifest.Layers))
+	for _, l := range image.manifest.Layers {
+		sizes[l.Digest] = uint64(max(0, l.Size))
+	}
+	return sizes
 }
 
 // repositoryName is an image's name without tag and digest.
