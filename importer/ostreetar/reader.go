@@ -345,11 +345,9 @@ func (r *reader) addFile(h *tar.Header, c objects.Checksum, source io.Reader) er
 		return nil
 	}
 	if pending != nil {
-		set, known := r.xattrs.sets[pending.set]
-		if !known {
-			return blob.NewEntryError(pending.entry, fmt.Errorf("a hard link to extended attributes that are not in the layer before it: %s", pending.set))
+		if header.Xattrs, err = r.xattrs.take(pending.set); err != nil {
+			return blob.NewEntryError(pending.entry, err)
 		}
-		header.Xattrs = set
 	}
 	name, size := h.Name, h.Size
 	if header.IsSymlink() {
