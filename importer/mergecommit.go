@@ -83,14 +83,19 @@ func (p *Prepared) mergeCommit(
 ) (commit objects.Checksum, relabelled map[string]objects.Checksum, err error) {
 	relabelled = map[string]objects.Checksum{}
 	derived := make([]stored.Layer, 0, len(p.plan.Layers))
+	labelled := make(map[objects.Checksum]stored.Layer) // by the commit before: an image may have a layer a thousand times
 	for i, l := range p.plan.Layers {
 		if isBase(l) {
 			continue
 		}
 		held, err := p.layer(i)
 		before := held.Commit
-		if err == nil {
+		if known, again := labelled[before]; err == nil && again {
+			known.Ref = held.Ref
+			held = known
+		} else if err == nil {
 			held, err = p.ground.label(ctx, st, held)
+			labelled[before] = held
 		}
 		if err != nil {
 			return commit, nil, p.plan.layerError(classify(StageMerge, err), i+1)
