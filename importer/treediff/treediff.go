@@ -37,8 +37,12 @@ type Change struct {
 // MaxChanges is how many changes are listed at most.
 const MaxChanges = 1 << 20
 
-// ErrTooMany says that there are more than MaxChanges.
-var ErrTooMany = fmt.Errorf("more than %d paths differ", MaxChanges)
+// maxPaths is how many bytes their paths have at most, together: a few directories that stand in each other many times make millions
+// of long ones.
+const maxPaths = 256 << 20
+
+// ErrTooMany says that there are more than MaxChanges, or that their paths are too long.
+var ErrTooMany = fmt.Errorf("more than %d paths differ, or they have more than %d MiB together", MaxChanges, maxPaths>>20)
 
 // Root is the root directory of a commit.
 type Root struct {
@@ -60,10 +64,14 @@ type differ struct {
 	ctx     context.Context // of the one call that this value lives for
 	repo    *ostreerepo.Repo
 	changes []Change
+	paths   int // bytes of their paths
 }
 
 func (d *differ) note(path string, kind Kind, what ...string) error {
-	if len(d.changes) == MaxChanges {
+	if d.ctx.Err() != nil {
+		return context.Cause(d.ctx)
+	}
+	if d.paths += len(path); len(d.changes) == MaxChanges || d.paths > maxPaths {
 		return ErrTooMany
 	}
 	d.changes = append(d.changes, Change{path, kind, strings.Join(what, ", ")})
@@ -234,7 +242,7 @@ func (d *differ) files(path string, from, to objects.Checksum) error {
 	case !old.IsSymlink():
 		same := false
 		if len(what) > 0 { // else only the content can make the difference
-			if same, err = sameContent(oldContent, nowContent); err != nil {
+			if same, err = sameContent(d.ctx, oldContent, nowContent); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
 		}
@@ -246,10 +254,13 @@ func (d *differ) files(path string, from, to objects.Checksum) error {
 }
 
 // sameContent compares what is left of two readers.
-func sameContent(a, b io.Reader) (bool, error) {
+func sameContent(ctx context.Context, a, b io.Reader) (bool, error) {
 	const size = 64 << 10
 	left, right := make([]byte, size), make([]byte, size)
 	for {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
 		n, errLeft := io.ReadFull(a, left)
 		m, errRight := io.ReadFull(b, right)
 		for _, err := range []error{errLeft, errRight} {
