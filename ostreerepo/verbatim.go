@@ -14,8 +14,8 @@ import (
 
 // WriteFileAs writes a content object that comes from another repository, a regular file or a symlink, under the checksum that it
 // must have. The content is what the reader gives up to its end: exactly size bytes, which are none for a symlink. An object with
-// another checksum never gets a name: ErrMismatch. Nothing is put in order: a header that this repository can't keep as it is gives
-// ErrInvalid. An error of the reader is wrapped. Other errors: ErrNoSpace, ErrReadOnly.
+// another checksum never gets a name: ErrMismatch. Nothing is put in order: a header that this repository can't keep as it is, or with
+// extended attributes that Linux never takes, gives ErrInvalid. An error of the reader is wrapped. Other errors: ErrNoSpace, ErrReadOnly.
 //
 // Whether the object is there already is not asked before the content is read; ask Has.
 func (s *Staging) WriteFileAs(want objects.Checksum, h objects.FileHeader, size int64, content io.Reader) error {
@@ -53,6 +53,9 @@ func (s *Staging) checkVerbatim(h objects.FileHeader) error {
 		return errors.New("its extended attributes are not in order, or one has no value: ostree would take it for corrupted; " +
 			"make the commit again with ostree 2025.2 or newer")
 	}
+	if err := h.Xattrs.CheckLinux(h.Mode); err != nil {
+		return err
+	}
 	if s.repo.config.mode != ModeBare {
 		return nil
 	}
@@ -67,7 +70,8 @@ func (s *Staging) checkVerbatim(h objects.FileHeader) error {
 }
 
 // WriteMetadata writes a commit, dirtree or dirmeta object that comes from another repository, byte by byte, under the checksum that it
-// must have: ErrMismatch for another. It must be in the normal form of its type: ErrInvalid. Other errors: ErrNoSpace, ErrReadOnly.
+// must have: ErrMismatch for another. It must be in the normal form of its type, and Linux must take a directory's extended
+// attributes: ErrInvalid. Other errors: ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteMetadata(kind objects.Kind, want objects.Checksum, b []byte) error {
 	if err := checkMetadata(kind, want, b); err != nil {
 		return fmt.Errorf("write %s %s: %w", kind, want, err)
@@ -87,7 +91,10 @@ func checkMetadata(kind objects.Kind, want objects.Checksum, b []byte) error {
 	case objects.KindDirTree:
 		_, err = objects.ParseDirTree(b)
 	case objects.KindDirMeta:
-		_, err = objects.ParseDirMeta(b)
+		var m objects.DirMeta
+		if m, err = objects.ParseDirMeta(b); err == nil {
+			err = m.Xattrs.CheckLinux(m.Mode)
+		}
 	default:
 		err = errors.New("no metadata object that has a checksum")
 	}

@@ -167,6 +167,11 @@ func TestWriteFileAsRefuses(t *testing.T) {
 		h.Xattrs = objects.Xattrs{{Name: "user.b", Value: []byte("1")}, {Name: "user.a", Value: []byte("1")}}
 	})
 	empty := with(file, func(h *objects.FileHeader) { h.Xattrs = objects.Xattrs{{Name: "user.a"}} })
+	capable := func(h objects.FileHeader) objects.FileHeader {
+		h.Xattrs = objects.Xattrs{{Name: objects.XattrCapability, Value: []byte{1}}}
+		return h
+	}
+	userLink := with(link, func(h *objects.FileHeader) { h.Xattrs = objects.Xattrs{{Name: "user.a", Value: []byte("1")}} })
 	odd := with(link, func(h *objects.FileHeader) { h.Mode = unix.S_IFLNK | 0o644 })
 	nobody := with(file, func(h *objects.FileHeader) { h.UID = 1<<32 - 1 })
 	for _, test := range []struct {
@@ -187,6 +192,9 @@ func TestWriteFileAsRefuses(t *testing.T) {
 		{"broken", as(file, "b"), file, 2, "", broken, "0 of 2", false},
 		{"unsorted attributes", as(unsorted, "b"), unsorted, 1, "b", ostreerepo.ErrInvalid, "not in order", false},
 		{"attribute without value", as(empty, "b"), empty, 1, "b", ostreerepo.ErrInvalid, "no value", false},
+		{"capability of no form", as(capable(file), "b"), capable(file), 1, "b", ostreerepo.ErrInvalid, `"security.capability": the value`, false},
+		{"symlink's capability", as(capable(link), ""), capable(link), 0, "", ostreerepo.ErrInvalid, `"security.capability": the value`, false},
+		{"symlink's user attribute", as(userLink, ""), userLink, 0, "", ostreerepo.ErrInvalid, `"user.a": a symbolic link`, false},
 		{"directory", as(file, ""), objects.FileHeader{Mode: unix.S_IFDIR}, 0, "", ostreerepo.ErrInvalid, "file type", false},
 		{"symlink with a mode", as(odd, ""), odd, 0, "", ostreerepo.ErrInvalid, "0644", true},
 		{"owner that chown leaves", as(nobody, "b"), nobody, 1, "b", ostreerepo.ErrInvalid, "4294967295:0", true},
@@ -234,6 +242,8 @@ func TestWriteMetadataRefuses(t *testing.T) {
 	repo := newRepo(t, ostreerepo.ModeBareUser)
 	s := newStaging(t, repo)
 	meta := objects.DirMeta{Mode: unix.S_IFDIR | 0o755}.Marshal()
+	list := objects.Xattrs{{Name: objects.XattrDefaultACL, Value: []byte{2, 0, 0, 0, 1}}}
+	listed := objects.DirMeta{Mode: unix.S_IFDIR | 0o755, Xattrs: list}.Marshal()
 	unsorted := objects.DirTree{Files: []objects.TreeFile{{Name: "b"}, {Name: "a"}}}.Marshal()
 	for _, test := range []struct {
 		name string
@@ -246,6 +256,7 @@ func TestWriteMetadataRefuses(t *testing.T) {
 		{"mismatch", objects.KindDirMeta, objects.ChecksumOf(nil), meta, ostreerepo.ErrMismatch, objects.ChecksumOf(meta).String()},
 		{"another kind", objects.KindCommit, objects.ChecksumOf(meta), meta, ostreerepo.ErrInvalid, "normal form"},
 		{"unsorted", objects.KindDirTree, objects.ChecksumOf(unsorted), unsorted, ostreerepo.ErrInvalid, "not in order"},
+		{"access control list", objects.KindDirMeta, objects.ChecksumOf(listed), listed, ostreerepo.ErrInvalid, `"system.posix_acl_default": an access control list`},
 		{"longer", objects.KindDirMeta, objects.ChecksumOf(append(meta, 0)), append(meta, 0), ostreerepo.ErrInvalid, "normal form"},
 		{"file", objects.KindFile, objects.ChecksumOf(meta), meta, ostreerepo.ErrInvalid, "no metadata object"},
 		{"detached", objects.KindCommitMeta, objects.ChecksumOf(nil), nil, ostreerepo.ErrInvalid, "no metadata object"},

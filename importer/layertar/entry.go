@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
@@ -16,12 +17,11 @@ import (
 // Bounds of what a layer and an entry may bring. All PAX records of an entry, and so its extended attributes, have at most 1 MiB: that is
 // archive/tar's own bound, as is that of names.
 const (
-	maxEntries    = 4 << 20
-	maxPath       = 4096 // bytes
-	maxTarget     = 4095 // bytes of a symbolic link's target
-	maxName       = 255  // bytes of a path's component, as in Linux
-	maxXattrValue = 64 << 10
-	maxOwner      = 1<<32 - 2
+	maxEntries = 4 << 20
+	maxPath    = 4096 // bytes
+	maxTarget  = 4095 // bytes of a symbolic link's target
+	maxName    = 255  // bytes of a path's component, as in Linux
+	maxOwner   = 1<<32 - 2
 )
 
 const permissions = 0o7777
@@ -100,10 +100,12 @@ const (
 	libarchiveXattr = "LIBARCHIVE.xattr."
 )
 
-// xattrs gives an entry's extended attributes, sorted. Left out are those that can't be what the image says in every repository:
-// security.selinux, which comes from the policy of the host, user.ostreemeta, in which a bare-user repository keeps its own data,
-// names outside the namespaces of Linux, and user attributes of symbolic links, which Linux doesn't have.
-func xattrs(records map[string]string, symlink bool) (objects.Xattrs, error) {
+// xattrs returns the extended attributes of an entry of this file type, sorted. It refuses those
+// that Linux never takes. Left out are those that cannot be what the image says in every
+// repository: security.selinux, which comes from the policy of the host, user.ostreemeta, in which
+// a bare-user repository keeps its own data, names outside the namespaces of Linux, and user
+// attributes and access control lists of symbolic links, which Linux doesn't have.
+func xattrs(records map[string]string, fileType uint32) (objects.Xattrs, error) {
 	values := make(map[string]string)
 	for key, value := range records {
 		name, isLibarchive := strings.CutPrefix(key, libarchiveXattr)
@@ -127,15 +129,16 @@ func xattrs(records map[string]string, symlink bool) (objects.Xattrs, error) {
 	}
 	var list objects.Xattrs
 	for name, value := range values {
-		if !keepXattr(name, symlink) {
+		if !keepXattr(name, fileType == syscall.S_IFLNK) {
 			continue
 		}
-		if err := checkXattr(name, value); err != nil {
+		if err := checkXattrName(name); err != nil {
 			return nil, err
 		}
 		list = append(list, objects.Xattr{Name: name, Value: []byte(value)})
 	}
-	return list.Canonical(), nil
+	list = list.Canonical()
+	return list, list.CheckLinux(fileType)
 }
 
 func keepXattr(name string, symlink bool) bool {
@@ -143,7 +146,7 @@ func keepXattr(name string, symlink bool) bool {
 	switch {
 	case name == selinuxXattr || name == "user.ostreemeta":
 		return false
-	case name == "system.posix_acl_access" || name == "system.posix_acl_default":
+	case name == objects.XattrAccessACL || name == objects.XattrDefaultACL:
 		return !symlink
 	case namespace == "user":
 		return !symlink
@@ -151,12 +154,9 @@ func keepXattr(name string, symlink bool) bool {
 	return namespace == "security" || namespace == "trusted"
 }
 
-func checkXattr(name, value string) error {
-	switch {
-	case len(name) > 255 || strings.ContainsRune(name, 0) || strings.HasSuffix(name, ".") || !strings.Contains(name, "."):
+func checkXattrName(name string) error {
+	if len(name) > objects.MaxXattrName || strings.ContainsRune(name, 0) || strings.HasSuffix(name, ".") || !strings.Contains(name, ".") {
 		return fmt.Errorf("%s is no name of an extended attribute", blob.Quote(name))
-	case len(value) > maxXattrValue:
-		return fmt.Errorf("the extended attribute %s has %d bytes, more than %d", blob.Quote(name), len(value), maxXattrValue)
 	}
 	return nil
 }

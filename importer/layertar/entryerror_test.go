@@ -14,10 +14,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
+// plainACL is an access control list that says the same as the mode 0644.
+const plainACL = "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x04\x00\x04\x00\xff\xff\xff\xff\x20\x00\x04\x00\xff\xff\xff\xff"
+
 func TestEntryErrors(t *testing.T) {
-	long := strings.Repeat("v", maxXattrValue)
+	long := strings.Repeat("v", objects.MaxXattrValue)
 	deep := strings.Repeat("d/", maxPath/2)
 	tests := []struct {
 		name    string
@@ -50,7 +54,13 @@ func TestEntryErrors(t *testing.T) {
 		{"unknown type", []entry{special('V', "v")}, `"v"`, "type 'V' is unknown"},
 		{"owner", []entry{file("a", "", owned(1<<32-1, 0))}, `"a"`, "owner 4294967295:0 is out of range"},
 		{"group", []entry{file("a", "", owned(0, 1<<33))}, `"a"`, "out of range"},
-		{"large xattr", []entry{file("a", "", xattr("user.a", long+"v"))}, `"a"`, `"user.a" has 65537 bytes`},
+		{"large xattr", []entry{file("a", "", xattr("user.a", long+"v"))}, `"a"`, `"user.a": the value has 65537 bytes`},
+		{"capability of one byte", []entry{file("a", "", xattr("security.capability", "\x01"))}, `"a"`, `"security.capability": the value has 1 bytes`},
+		{"capability of revision 1", []entry{dir("a", xattr("security.capability", "\x00\x00\x00\x01\x00\x20\x00\x00\x00\x00\x00\x00"))}, `"a"`, `"security.capability": its revision`},
+		{"ACL of another form", []entry{file("a", "", xattr("system.posix_acl_access", "no list"))}, `"a"`, `"system.posix_acl_access": an access control list cannot have 7 bytes`},
+		{"ACL without entries for all", []entry{dir("a", xattr("system.posix_acl_default", "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff"))}, `"a"`, `"system.posix_acl_default": the access control list lacks`},
+		{"default ACL of a file", []entry{file("a", "", xattr("system.posix_acl_default", plainACL))}, `"a"`, `"system.posix_acl_default": only a directory`},
+		{"ACL of a file that is left out", []entry{file("run/a", "", xattr("system.posix_acl_default", plainACL))}, `"run/a"`, "only a directory"},
 		{"long xattr name", []entry{file("a", "", xattr("user."+strings.Repeat("n", 255), ""))}, `"a"`, "no name of an extended attribute"},
 		{"xattr without name", []entry{file("a", "", xattr("user.", ""))}, `"a"`, "no name of an extended attribute"},
 		{"bad base64", []entry{file("a", "", pax("LIBARCHIVE.xattr.user.a", "!"))}, `"a"`, "base64"},
@@ -104,7 +114,7 @@ func TestKeptIsBounded(t *testing.T) {
 	long := strings.Repeat("a/", 2000)
 	var attributes []option
 	for i := range 15 {
-		attributes = append(attributes, xattr(fmt.Sprintf("user.%d", i), strings.Repeat("x", maxXattrValue)))
+		attributes = append(attributes, xattr(fmt.Sprintf("user.%d", i), strings.Repeat("x", objects.MaxXattrValue)))
 	}
 	tests := []struct {
 		name  string

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -337,7 +338,7 @@ func TestMarkers(t *testing.T) {
 
 func TestXattrs(t *testing.T) {
 	root := dir("./")
-	long := strings.Repeat("v", maxXattrValue)
+	long := strings.Repeat("v", objects.MaxXattrValue)
 	b64 := base64.StdEncoding.EncodeToString([]byte("1"))
 	runLayerTests(t, []layerTest{
 		{
@@ -359,12 +360,12 @@ func TestXattrs(t *testing.T) {
 		},
 		{
 			name:    "of directories",
-			entries: []entry{dir("./", xattr("user.a", "1")), dir("b", xattr("security.capability", "1"))},
-			want:    []string{"d00755 0 0 0 { [(b'user.a', [byte 0x31])] } /", "d00755 0 0 0 { [(b'security.capability', [byte 0x31])] } /b"},
+			entries: []entry{dir("./", xattr("user.a", "1")), dir("b", xattr("trusted.c", "1"))},
+			want:    []string{"d00755 0 0 0 { [(b'user.a', [byte 0x31])] } /", "d00755 0 0 0 { [(b'trusted.c', [byte 0x31])] } /b"},
 		},
 	})
 	t.Run("the largest", func(t *testing.T) {
-		if got, err := xattrs(map[string]string{"SCHILY.xattr.user.a": long}, false); err != nil || len(got) != 1 || string(got[0].Value) != long {
+		if got, err := xattrs(map[string]string{"SCHILY.xattr.user.a": long}, syscall.S_IFREG); err != nil || len(got) != 1 || string(got[0].Value) != long {
 			t.Errorf("%d attributes, %v", len(got), err)
 		}
 	})

@@ -154,7 +154,7 @@ func ReadMore(ctx context.Context, r io.Reader, visit func(Entry) error) error {
 		if err != nil {
 			return fmt.Errorf("the archive of more entries: %w", err)
 		}
-		attributes, err := xattrs(h.PAXRecords, h.Typeflag == tar.TypeSymlink)
+		attributes, err := xattrs(h.PAXRecords, fileType(h.Typeflag))
 		if err != nil {
 			return err
 		}

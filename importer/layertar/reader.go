@@ -173,7 +173,7 @@ func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader
 		}
 		return err
 	case tar.TypeDir:
-		attributes, err := xattrs(h.PAXRecords, false)
+		attributes, err := xattrs(h.PAXRecords, fileType(h.Typeflag))
 		if err != nil {
 			return blob.NewEntryError(h.Name, err)
 		}
@@ -204,7 +204,7 @@ func (r *reader) addElsewhere(h *tar.Header, path []string, o owner, source io.R
 		e.typeflag = tar.TypeReg
 	case h.Typeflag == tar.TypeDir:
 		e.dir = &node{owner: o, mode: uint32(h.Mode & permissions)}
-		if e.dir.xattrs, err = xattrs(h.PAXRecords, false); err != nil {
+		if e.dir.xattrs, err = xattrs(h.PAXRecords, fileType(h.Typeflag)); err != nil {
 			return blob.NewEntryError(h.Name, err)
 		}
 	case h.Typeflag == tar.TypeLink:
@@ -225,8 +225,8 @@ func (r *reader) addElsewhere(h *tar.Header, path []string, o owner, source io.R
 
 // write writes a file or symbolic link that has its place in the commit.
 func (r *reader) write(h *tar.Header, place string, o owner, source io.Reader) (written *content, err error) {
-	header := objects.FileHeader{UID: o.uid, GID: o.gid}
-	if header.Xattrs, err = xattrs(h.PAXRecords, h.Typeflag == tar.TypeSymlink); err != nil {
+	header := objects.FileHeader{UID: o.uid, GID: o.gid, Mode: fileType(h.Typeflag)}
+	if header.Xattrs, err = xattrs(h.PAXRecords, header.Mode); err != nil {
 		return nil, blob.NewEntryError(h.Name, err)
 	}
 	switch {
@@ -234,10 +234,11 @@ func (r *reader) write(h *tar.Header, place string, o owner, source io.Reader) (
 		if err := checkTarget(h.Linkname); err != nil {
 			return nil, blob.NewEntryError(h.Name, err)
 		}
-		header.Mode, header.Target = syscall.S_IFLNK|0o777, h.Linkname
+		header.Mode |= 0o777
+		header.Target = h.Linkname
 		written, err = r.files.symlink(h.Name, place, header)
 	case isRegular(h.Typeflag):
-		header.Mode = syscall.S_IFREG | uint32(h.Mode&permissions)
+		header.Mode |= uint32(h.Mode & permissions)
 		content := &holesReader{holes: &r.holes, entry: h.Name, r: source}
 		written, err = r.files.file(h.Name, place, header, h.Size, content)
 	default:
@@ -247,6 +248,17 @@ func (r *reader) write(h *tar.Header, place string, o owner, source io.Reader) (
 		return nil, blob.ArchiveError(err)
 	}
 	return written, nil
+}
+
+// fileType returns the file type, as in st_mode, of an entry that is no special file.
+func fileType(typeflag byte) uint32 {
+	switch typeflag {
+	case tar.TypeDir:
+		return syscall.S_IFDIR
+	case tar.TypeSymlink:
+		return syscall.S_IFLNK
+	}
+	return syscall.S_IFREG
 }
 
 func isRegular(typeflag byte) bool {
