@@ -37,10 +37,11 @@ var classes = []class{
 	{[]error{unix.EMFILE, unix.ENFILE}, KindNotAvailable, "raise the limit of open files: LimitNOFILE= of the unit, or `ulimit -n`"},
 	{[]error{ostreerepo.ErrCorrupted}, KindCorrupted, ""},
 	{[]error{ostreerepo.ErrNoObject, ostreerepo.ErrNoRef}, KindCorrupted, "run `ostree fsck --delete` on the repository and import again: what is missing is fetched anew"},
+	{[]error{ostreerepo.ErrNotKept}, KindRepository, "a repository of mode bare-user or archive keeps it"},
 	{[]error{budget.ErrLimit}, KindUnsupportedImage, "give it more with --memory: of ostree-importd, or of ostree-importctl with --local"},
 	{[]error{layertar.ErrUnsupportedEntry}, KindUnsupportedImage, "--drop-special-files leaves devices, fifos and sockets out"},
 	{[]error{layertar.ErrDigest, layertar.ErrSize, layertar.ErrDiffID, layertar.ErrTruncated, ostreerepo.ErrMismatch}, KindDigestMismatch, ""},
-	{[]error{layertar.ErrCompression, layertar.ErrArchive, blob.ErrMemory, ostreetar.ErrNoCommit, selinux.ErrUnusable}, KindUnsupportedImage, ""},
+	{[]error{layertar.ErrCompression, layertar.ErrArchive, blob.ErrMemory, ostreetar.ErrNoCommit, selinux.ErrUnusable, ostreerepo.ErrInvalid}, KindUnsupportedImage, ""},
 }
 
 // classify makes err an *Error of the stage: its kind comes from the *Error, sentinel or type in its chain.

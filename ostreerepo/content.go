@@ -69,6 +69,33 @@ func openFile(mode Mode, path string, c objects.Checksum) (objects.FileHeader, i
 	return h, verified, nil
 }
 
+// fileHeader reads the header of a content object and not its content, so that nothing is verified, in a
+// repository of mode bare-user or archive. Errors: ErrNoObject, ErrCorrupted.
+func (r *Repo) fileHeader(c objects.Checksum) (objects.FileHeader, error) {
+	h, err := readHeader(r.config.mode, r.objectPath(objects.KindFile, c))
+	var broken brokenError
+	switch {
+	case errors.As(err, &broken):
+		return objects.FileHeader{}, corrupted(objects.KindFile, c, err)
+	case err != nil:
+		return objects.FileHeader{}, readError(objects.KindFile, c, err)
+	}
+	return h, nil
+}
+
+func readHeader(mode Mode, path string) (h objects.FileHeader, err error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return h, err
+	}
+	if mode == ModeArchive {
+		h, _, err = readArchiveHeader(f)
+	} else {
+		h, err = readBareUserHeader(f)
+	}
+	return h, errors.Join(err, f.Close())
+}
+
 // brokenError says that a file could be read but is not what it should be.
 type brokenError struct{ error }
 
@@ -117,7 +144,7 @@ func openBare(path string) (objects.FileHeader, io.ReadCloser, error) {
 	if err != nil {
 		return objects.FileHeader{}, nil, err
 	}
-	h, err := readBareHeader(f)
+	h, err := readBareHeader(int(f.Fd()))
 	if err != nil {
 		return objects.FileHeader{}, nil, errors.Join(err, f.Close())
 	}
@@ -155,8 +182,7 @@ func readBareSymlink(path string) (objects.FileHeader, error) {
 	return objects.FileHeader{UID: stat.Uid, GID: stat.Gid, Mode: stat.Mode, Target: target, Xattrs: xattrs}, err
 }
 
-func readBareHeader(f *os.File) (objects.FileHeader, error) {
-	fd := int(f.Fd())
+func readBareHeader(fd int) (objects.FileHeader, error) {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return objects.FileHeader{}, err

@@ -44,6 +44,10 @@
 //
 // # Same checksums everywhere
 //
-// The same content gives the same commit in every mode: extended attributes are sorted, those with an empty value dropped, and
-// symlinks have mode 0777, because that is what libostree finds when it reads a file of a bare repository back.
+// The same content gives the same commit in every mode, because every new object has the form in which Linux gives back a file
+// that has been made of it: extended attributes are sorted, those with an empty value dropped, symlinks have mode 0777, and file
+// capabilities and access control lists are as the kernel stores them (objects.FileHeader.Canonical). What Linux never takes is
+// refused in every mode. Owner, mode and extended attributes of each file of a bare repository are read back before it gets its
+// name, since a file system may have its own ways. Objects that come with a checksum cannot be changed: those whose form is
+// another one are refused by bare repositories and stored as they are by others.
 package ostreerepo

@@ -60,6 +60,13 @@ func (bareLayout) regular(f tempFile, h objects.FileHeader, size int64, content 
 			return f.xattrError(attr, err)
 		}
 	}
+	got, err := readBareHeader(f.fd)
+	if err == nil {
+		err = checkKept(h, got)
+	}
+	if err != nil {
+		return f.error("read back", err)
+	}
 	return f.setTime()
 }
 
@@ -70,12 +77,19 @@ func (bareLayout) symlink(at tempName, h objects.FileHeader) error {
 	if err := unix.Fchownat(at.dir, at.name, int(h.UID), int(h.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return chownError(h, err)
 	}
+	// There is no call for attributes that takes a directory and a name.
+	path := fmt.Sprintf("/proc/self/fd/%d/%s", at.dir, at.name)
 	for _, attr := range h.Xattrs {
-		// There is no call that takes a directory and a name.
-		path := fmt.Sprintf("/proc/self/fd/%d/%s", at.dir, at.name)
 		if err := unix.Lsetxattr(path, attr.Name, attr.Value, 0); err != nil {
 			return at.xattrError(attr, err)
 		}
+	}
+	got, err := readBareSymlink(path)
+	if err == nil {
+		err = checkKept(h, got)
+	}
+	if err != nil {
+		return at.error("read back", err)
 	}
 	return nil
 }

@@ -10,16 +10,17 @@ import (
 )
 
 // Pull copies refs and commits, with all that they reach, from another repository on this host, which may have another mode; in
-// one transaction. The refs get the same names here. Errors: ErrNoRef, ErrNoSpace, ErrReadOnly, *command.Error.
+// one transaction. The refs get the same names here. A file that this repository's mode would change gives ErrInvalid with its
+// path, and nothing is copied. Other errors: ErrNoRef, ErrNoObject, ErrCorrupted, ErrNoSpace, ErrReadOnly, *command.Error.
 func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...objects.Checksum) error {
+	reached := slices.Clone(commits)
 	args := []string{"--disable-verify-bindings", from.path}
-	named := slices.Clone(commits)
 	for _, ref := range refs {
 		c, err := from.Resolve(ref)
 		if err != nil {
 			return fmt.Errorf("pull: %w", err)
 		}
-		named = append(named, c)
+		reached = append(reached, c)
 		if err := r.deleteBrokenRef(ctx, ref); err != nil {
 			return fmt.Errorf("pull: %w", err)
 		}
@@ -31,11 +32,77 @@ func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...o
 	if len(args) == 2 {
 		return errors.New("pull: nothing is named")
 	}
-	if err := r.doubt(named...); err != nil {
+	if err := r.checkPull(ctx, from, reached); err != nil {
+		return fmt.Errorf("pull: %w", err)
+	}
+	if err := r.doubt(reached...); err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}
 	if err := r.pullLocal(ctx, args...); err != nil {
 		return fmt.Errorf("pull: %w", err)
+	}
+	return nil
+}
+
+// checkPull refuses commits with a file that ostree would store in this repository in another form
+// than its checksum says, as it does in a bare repository without a word.
+func (r *Repo) checkPull(ctx context.Context, from *Repo, commits []objects.Checksum) error {
+	if r.config.mode != ModeBare || from.config.mode == ModeBare {
+		return nil
+	}
+	check := &pullCheck{to: r, from: from, seen: make(map[objects.Checksum]bool)}
+	for _, c := range commits {
+		commit, err := from.Commit(c)
+		if err == nil {
+			err = check.tree(ctx, commit.Tree, "/")
+		}
+		if err != nil {
+			return fmt.Errorf("commit %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// pullCheck checks each directory and file that the repository lacks once.
+type pullCheck struct {
+	to, from *Repo
+	seen     map[objects.Checksum]bool
+}
+
+// tree checks the directory at path, which ends with a slash.
+func (p *pullCheck) tree(ctx context.Context, c objects.Checksum, path string) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case p.seen[c]:
+		return nil
+	case len(path) > maxTreePath:
+		return fmt.Errorf("%.200s…: the path has more than %d bytes", path, maxTreePath)
+	}
+	p.seen[c] = true
+	tree, err := p.from.DirTree(c)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, f := range tree.Files {
+		if p.seen[f.Checksum] || p.to.Has(objects.KindFile, f.Checksum) {
+			continue
+		}
+		p.seen[f.Checksum] = true
+		h, err := p.from.fileHeader(f.Checksum)
+		if err == nil {
+			if err = checkVerbatim(p.to.config.mode, h); err != nil {
+				err = fmt.Errorf("%w: %w", ErrInvalid, err)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s%s: %w", path, f.Name, err)
+		}
+	}
+	for _, d := range tree.Dirs {
+		if err := p.tree(ctx, d.Tree, path+d.Name+"/"); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func (t *Trial) WriteDirTree(tree objects.DirTree) (objects.Checksum, error) {
 	return t.write(objects.KindDirTree, tree.Marshal())
 }
 
-// WriteDirMeta gives the checksum of a dirmeta object with its extended attributes sorted.
+// WriteDirMeta gives the checksum of a dirmeta object in its canonical form.
 func (t *Trial) WriteDirMeta(m objects.DirMeta) (objects.Checksum, error) {
 	m, err := newDirMeta(m)
 	if err != nil {
@@ -172,8 +172,7 @@ func (t *Trial) WriteSymlink(h objects.FileHeader) (objects.Checksum, error) {
 func (t *Trial) WriteCopy(
 	from objects.Checksum, h objects.FileHeader,
 ) (c objects.Checksum, err error) {
-	h.Xattrs = h.Xattrs.Canonical()
-	if err := h.Valid(); err != nil {
+	if h, err = canonicalFile(h); err != nil {
 		return c, fmt.Errorf("copy file %s: %w", from, err)
 	}
 	t.mu.Lock()

@@ -19,7 +19,7 @@ import (
 //
 // Whether the object is there already is not asked before the content is read; ask Has.
 func (s *Staging) WriteFileAs(want objects.Checksum, h objects.FileHeader, size int64, content io.Reader) error {
-	err := s.checkVerbatim(h)
+	err := checkVerbatim(s.repo.config.mode, h)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -44,8 +44,8 @@ func (s *Staging) writeSymlinkAs(want objects.Checksum, h objects.FileHeader, si
 	return s.placeSymlink(want, h)
 }
 
-// checkVerbatim refuses a header that would be another one when the object is read back.
-func (s *Staging) checkVerbatim(h objects.FileHeader) error {
+// checkVerbatim refuses a header that would be another one when the object is read back from a repository of this mode.
+func checkVerbatim(mode Mode, h objects.FileHeader) error {
 	if err := h.Valid(); err != nil {
 		return err
 	}
@@ -53,11 +53,12 @@ func (s *Staging) checkVerbatim(h objects.FileHeader) error {
 		return errors.New("its extended attributes are not in order, or one has no value: ostree would take it for corrupted; " +
 			"make the commit again with ostree 2025.2 or newer")
 	}
-	if err := h.Xattrs.CheckLinux(h.Mode); err != nil {
+	canonical, err := h.Canonical()
+	if err != nil || mode != ModeBare {
 		return err
 	}
-	if s.repo.config.mode != ModeBare {
-		return nil
+	if err := checkSame(h, canonical); err != nil {
+		return fmt.Errorf("%w; use a repository of mode %s or %s", err, ModeBareUser, ModeArchive)
 	}
 	const keep = math.MaxUint32 // to chown
 	if h.UID == keep || h.GID == keep {

@@ -28,15 +28,30 @@ var buffers = sync.Pool{New: func() any {
 }}
 
 // WriteFile writes a regular file whose content is what the reader gives up to its end: exactly size bytes, or it is an
-// error. Extended attributes are sorted. An object that the staging or the repository has is not written again. An error of
-// the reader is wrapped. Other errors: ErrNoSpace, ErrReadOnly.
+// error. The header gets its canonical form, or gives ErrInvalid. An object that the staging or the repository has is not
+// written again. An error of the reader is wrapped. Other errors: ErrNotKept, ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteFile(h objects.FileHeader, size int64, content io.Reader) (objects.Checksum, error) {
-	h.Xattrs = h.Xattrs.Canonical()
+	h, err := canonicalFile(h)
+	if err != nil {
+		return objects.Checksum{}, fmt.Errorf("write file: %w", err)
+	}
 	c, err := s.writeFile(h, size, content, nil)
 	if err != nil {
 		return objects.Checksum{}, fmt.Errorf("write file: %w", withCause(err))
 	}
 	return c, nil
+}
+
+// canonicalFile gives the header of a file or symlink the form that new ones have.
+func canonicalFile(h objects.FileHeader) (objects.FileHeader, error) {
+	h, err := h.Canonical()
+	if err == nil {
+		err = h.Valid()
+	}
+	if err != nil {
+		return h, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return h, nil
 }
 
 // writeFile writes a regular file as it is. Where want is not nil the checksum must be that one before the object gets its name.
@@ -169,7 +184,8 @@ func checkEnd(content io.Reader, size int64) error {
 }
 
 // WriteSymlink writes a symlink. Its mode becomes 0777 in every repository mode, the only one that a real symlink has, so
-// that the checksum is the same everywhere; extended attributes are sorted. Errors: ErrNoSpace, ErrReadOnly.
+// that the checksum is the same everywhere; otherwise the header gets its canonical form, or gives ErrInvalid. Other errors:
+// ErrNotKept, ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteSymlink(h objects.FileHeader) (objects.Checksum, error) {
 	h, err := newSymlink(h)
 	if err != nil {
@@ -185,8 +201,8 @@ func (s *Staging) WriteSymlink(h objects.FileHeader) (objects.Checksum, error) {
 // newSymlink gives a symlink the form that new ones have.
 func newSymlink(h objects.FileHeader) (objects.FileHeader, error) {
 	h.Mode = unix.S_IFLNK | 0o777
-	h.Xattrs = h.Xattrs.Canonical()
-	if err := h.Valid(); err != nil {
+	h, err := canonicalFile(h)
+	if err != nil {
 		return h, fmt.Errorf("write symlink: %w", err)
 	}
 	return h, nil
@@ -196,7 +212,7 @@ func (s *Staging) placeSymlink(c objects.Checksum, h objects.FileHeader) error {
 	return s.place(objects.KindFile, c, func(at tempName) error { return s.layout.symlink(at, h) })
 }
 
-// WriteDirMeta writes a dirmeta object with its extended attributes sorted. Errors: ErrNoSpace, ErrReadOnly.
+// WriteDirMeta writes a dirmeta object in its canonical form. Errors: ErrInvalid, ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteDirMeta(m objects.DirMeta) (objects.Checksum, error) {
 	m, err := newDirMeta(m)
 	if err != nil {
@@ -207,9 +223,12 @@ func (s *Staging) WriteDirMeta(m objects.DirMeta) (objects.Checksum, error) {
 
 // newDirMeta gives a dirmeta the form that new ones have.
 func newDirMeta(m objects.DirMeta) (objects.DirMeta, error) {
-	m.Xattrs = m.Xattrs.Canonical()
-	if err := m.Xattrs.Valid(); err != nil {
-		return m, fmt.Errorf("write dirmeta: %w", err)
+	m, err := m.Canonical()
+	if err == nil {
+		err = m.Xattrs.Valid()
+	}
+	if err != nil {
+		return m, fmt.Errorf("write dirmeta: %w: %w", ErrInvalid, err)
 	}
 	return m, nil
 }

@@ -176,3 +176,103 @@ func isACLTag(tag uint16) bool {
 	}
 	return false
 }
+
+// Canonical returns h as Linux gives it back when a file is made of it: all repository modes store
+// that, so that the checksum is the same in each. Extended attributes are put in order as by
+// Xattrs.Canonical. File capabilities of revision 3 for the user 0 become revision 2, IDs in access
+// control lists become 4294967295 where they mean nothing, and an access list sets the mode's nine
+// bits: the group's are its mask where it has one. A list that says no more than the mode goes. It
+// fails for attributes that Linux never takes.
+func (h FileHeader) Canonical() (FileHeader, error) {
+	var err error
+	h.Mode, h.Xattrs, err = canonicalForLinux(h.Mode, h.Xattrs)
+	return h, err
+}
+
+// Canonical does for a directory what FileHeader.Canonical does for a file.
+func (m DirMeta) Canonical() (DirMeta, error) {
+	var err error
+	m.Mode, m.Xattrs, err = canonicalForLinux(m.Mode, m.Xattrs)
+	return m, err
+}
+
+func canonicalForLinux(mode uint32, x Xattrs) (uint32, Xattrs, error) {
+	if x = x.Canonical(); len(x) == 0 {
+		return mode, nil, nil
+	}
+	if err := x.CheckLinux(mode); err != nil {
+		return 0, nil, err
+	}
+	kept := make(Xattrs, 0, len(x))
+	for _, attr := range x {
+		switch attr.Name {
+		case XattrCapability:
+			attr.Value = canonicalCapability(attr.Value)
+		case XattrAccessACL, XattrDefaultACL:
+			list, err := ParseACL(attr.Value)
+			if err != nil {
+				return 0, nil, err
+			}
+			if attr.Name == XattrAccessACL {
+				mode, list = applyACL(mode, list)
+			}
+			if attr.Value = marshalACL(list); len(list) == 0 {
+				continue
+			}
+		}
+		kept = append(kept, attr)
+	}
+	if len(kept) == 0 {
+		return mode, nil, nil
+	}
+	return mode, kept, nil
+}
+
+// canonicalCapability returns valid capabilities as the root of the host reads them.
+func canonicalCapability(b []byte) []byte {
+	if len(b) != capabilitySize3 || binary.LittleEndian.Uint32(b[capabilityRootID:]) != 0 {
+		return b
+	}
+	flags := binary.LittleEndian.Uint32(b) & capabilityEffective
+	short := binary.LittleEndian.AppendUint32(nil, capabilityRevision2|flags)
+	return append(short, b[len(short):capabilitySize2]...)
+}
+
+// applyACL returns the mode of a file that gets an access list, and the list that it then has: none
+// where the mode says as much.
+func applyACL(mode uint32, list []ACLEntry) (uint32, []ACLEntry) {
+	if len(list) == 0 {
+		return mode, nil
+	}
+	const all = 7
+	says := true // the mode says all that the list does
+	for _, entry := range list {
+		bits := uint32(entry.Permissions)
+		switch entry.Tag {
+		case ACLOwner:
+			mode = mode&^(all<<6) | bits<<6
+		case ACLOwningGroup, ACLMask: // the mask comes later
+			mode = mode&^(all<<3) | bits<<3
+		case ACLOther:
+			mode = mode&^all | bits
+		}
+		says = says && (entry.Tag == ACLOwner || entry.Tag == ACLOwningGroup || entry.Tag == ACLOther)
+	}
+	if says {
+		return mode, nil
+	}
+	return mode, list
+}
+
+func marshalACL(list []ACLEntry) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, aclVersion)
+	for _, entry := range list {
+		if entry.Tag != ACLUser && entry.Tag != ACLGroup {
+			entry.ID = noID
+		}
+		b = binary.LittleEndian.AppendUint16(b, entry.Tag)
+		b = binary.LittleEndian.AppendUint16(b, entry.Permissions)
+		b = binary.LittleEndian.AppendUint32(b, entry.ID)
+	}
+	return b
+}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -120,6 +121,68 @@ func TestCheckLinux(t *testing.T) {
 		}
 		t.Logf("%s was taken %d times", name, taken)
 	}
+}
+
+// TestCanonical gives files and directories random modes and attributes, and wants Linux to give back
+// the canonical form.
+func TestCanonical(t *testing.T) {
+	paths := oracle(t)
+	r := rand.New(rand.NewPCG(3, 4))
+	makers := map[string]func(*rand.Rand) []byte{
+		objects.XattrCapability: randomCapability, objects.XattrAccessACL: randomACL, objects.XattrDefaultACL: randomACL,
+	}
+	changed := 0
+	for range 2000 {
+		fileType := pick(r, uint32(unix.S_IFREG), unix.S_IFDIR)
+		given := objects.FileHeader{Mode: fileType | r.Uint32N(0o10000)}
+		for name, value := range makers {
+			attr := objects.Xattr{Name: name, Value: value(r)}
+			if r.IntN(2) == 0 && len(attr.Value) > 0 && (objects.Xattrs{attr}).CheckLinux(fileType) == nil {
+				given.Xattrs = append(given.Xattrs, attr)
+			}
+		}
+		want := fromLinux(t, paths[fileType], given)
+		got, err := given.Canonical()
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%o %x: got %o %x, %v; Linux gives back %o %x", given.Mode, given.Xattrs, got.Mode, got.Xattrs, err, want.Mode, want.Xattrs)
+		}
+		if again, err := got.Canonical(); err != nil || !reflect.DeepEqual(again, got) {
+			t.Fatalf("%o %x: again it is %o %x, %v", given.Mode, given.Xattrs, again.Mode, again.Xattrs, err)
+		}
+		if !reflect.DeepEqual(got, given) {
+			changed++
+		}
+	}
+	t.Logf("%d of 2000 are not canonical", changed)
+}
+
+// fromLinux gives mode and attributes to a file and reads them back.
+func fromLinux(t *testing.T, path string, h objects.FileHeader) objects.FileHeader {
+	t.Helper()
+	names := []string{objects.XattrCapability, objects.XattrAccessACL, objects.XattrDefaultACL}
+	for _, name := range names {
+		_ = unix.Removexattr(path, name) // which it may not have
+	}
+	if err := unix.Chmod(path, h.Mode&0o7777); err != nil {
+		t.Fatal(err)
+	}
+	for _, attr := range h.Xattrs {
+		if err := unix.Setxattr(path, attr.Name, attr.Value, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		t.Fatal(err)
+	}
+	got := objects.FileHeader{Mode: stat.Mode}
+	for _, name := range names {
+		b := make([]byte, 1000)
+		if n, err := unix.Getxattr(path, name, b); err == nil {
+			got.Xattrs = append(got.Xattrs, objects.Xattr{Name: name, Value: b[:n]})
+		}
+	}
+	return got
 }
 
 func TestCheckLinuxBounds(t *testing.T) {
