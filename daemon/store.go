@@ -12,7 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
 // Names in the state directory. A file that can't be understood gets brokenSuffix appended; one that was being written

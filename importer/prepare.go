@@ -7,10 +7,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 

@@ -7,10 +7,10 @@ import (
 	"io"
 	"slices"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/collect"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
 // Prune drops what nothing needs: layer refs, images that the policy doesn't keep, and then unreachable objects. It waits

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
-	"github.com/ostree-importd/ostree-importd/tempdir"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
 )
 
 // PushFunc copies an image of an OCI layout to a registry, so that its manifest keeps its digest. It may take over the directory that the

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 

@@ -3,7 +3,7 @@ package importer
 import (
 	"context"
 
-	"github.com/ostree-importd/ostree-importd/tempdir"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
 )
 
 // Sweep deletes what killed processes have left in the repository's tmp/ and in /var/tmp, until ctx

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
-	"github.com/ostree-importd/ostree-importd/tempdir"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
 )
 
 // Config says how the proxy is run. The zero value works: it runs

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
-	"github.com/ostree-importd/ostree-importd/tempdir"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
 )
 
 // tempPrefix begins the names of the directories that children get.

@@ -13,10 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/scratch"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
 const (

@@ -14,9 +14,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/scratch"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
 // lockInterval is how often a lock is asked for that somebody else holds. It is held for as long as renaming some files takes.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
-	"github.com/ostree-importd/ostree-importd/tempdir"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
 )
 
 const (

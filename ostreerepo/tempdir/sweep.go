@@ -13,7 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
 // Sweeper removes the directories of dead processes.

@@ -26,7 +26,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ostree-importd/ostree-importd/crashpoint"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
-	"github.com/ostree-importd/ostree-importd/tempdir"
+	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
