@@ -154,9 +154,9 @@ func (l *layer) hasMovedContent(tree objects.Checksum, path string) (bool, error
 	if err != nil || len(t.Files)+len(t.Dirs) > 1 {
 		return true, err
 	}
-	for _, d := range t.Dirs {
-		if below := join(path, d.Name); l.tree.Implied[below] && l.emptied(below) {
-			return l.hasMovedContent(d.Tree, below)
+	if len(t.Dirs) > 0 {
+		if below := join(path, t.Dirs[0].Name); l.tree.Implied[below] && l.emptied(below) {
+			return l.hasMovedContent(t.Dirs[0].Tree, below)
 		}
 		return true, nil
 	}
