@@ -144,7 +144,7 @@ func TestBrokenImages(t *testing.T) {
 		{prefix + "digest_3A_1", func(ref string) { h.commitOther(ref, manifest) }, "no metadata ostree.manifest-digest"},
 		{prefix + "manifest_3A_1", func(ref string) { h.commitOther(ref, dgst) }, "no metadata ostree.manifest;"},
 		{prefix + "json_3A_1", func(ref string) { h.commitOther(ref, dgst, "ostree.manifest={") }, "not valid JSON"},
-		{prefix + "config_3A_1", func(ref string) { h.commitOther(ref, dgst, manifest, stored.MetaConfig+"=[]") }, "not valid JSON"},
+		{prefix + "config_3A_1", func(ref string) { h.commitOther(ref, dgst, manifest, stored.MetaConfig+"=[") }, "not valid JSON"},
 		{prefix + "noconfig_3A_1", func(ref string) { h.commitOther(ref, dgst, manifest, "other=1") }, ""},
 		{prefix + "null_3A_1", func(ref string) { h.commitOther(ref, manifest, dgst, stored.MetaConfig+"=null") }, ""},
 		{prefix + "by.hand", func(ref string) { h.commitOther(ref, dgst, manifest) }, "ostree refs --delete " + prefix + "by.hand"},

@@ -240,7 +240,11 @@ func TestCommitLabel(t *testing.T) {
 				if _, err := h.pull(Request{Image: testName}); KindOf(err) != KindUnsupportedImage || !strings.Contains(err.Error(), s.commit.String()) {
 					t.Errorf("error %v", err)
 				}
-				h.checkClean(refs)
+				// What was found at the origin is recorded, and nothing else changes.
+				if now := h.refs(); !strings.HasSuffix(now, strings.TrimPrefix(refs, "[")) {
+					t.Errorf("refs are\n%s\nwant as before\n%s", now, refs)
+				}
+				h.checkClean(h.refs())
 			})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,9 +113,9 @@ func TestHostile(t *testing.T) {
 	for title, test := range map[string]struct {
 		name    string
 		content []byte
-		want    string // in the error
+		want    string // in the error; what is behind a bar is the race detector's word for it
 	}{
-		"a cycle of pages":           {rpmdb.BerkeleyDB, berkeley(2, 7), "take too much memory"},
+		"a cycle of pages":           {rpmdb.BerkeleyDB, berkeley(2, 7), "take too much memory|failed to allocate"},
 		"a value outside its page":   {rpmdb.BerkeleyDB, append(append(berkeley(0, 7)[:pageSize+28], 0xff, 0xff), berkeley(0, 7)[pageSize+30:]...), "malformed"},
 		"more than there is":         {rpmdb.NDB, ndb(1 << 31), ""},
 		"headers of more than 4 GiB": {rpmdb.NDB, ndb(1<<32 - 1), ""},
@@ -125,7 +126,8 @@ func TestHostile(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			_, err := read(ctx, t, test.name, test.content)
 			var failed *command.Error
-			if !errors.As(err, &failed) || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 2000 {
+			wanted := func(text string) bool { return strings.Contains(err.Error(), text) }
+			if !errors.As(err, &failed) || !slices.ContainsFunc(strings.Split(test.want, "|"), wanted) || len(err.Error()) > 2000 {
 				t.Errorf("%v", err)
 			}
 		})
