@@ -269,7 +269,7 @@ func TestBrokenLayouts(t *testing.T) {
 	}{
 		{"missing directory", "oci:DIR/x:1", nil, ClassNotFound, false, "DIR/x"},
 		{"missing tag", "oci:DIR:2", nil, ClassNotFound, false, "no descriptor found"},
-		{"unknown transport", "ocean:DIR:1", nil, ClassConfig, false, "ocean"},
+		{"unknown transport", "ocean:DIR:1", nil, ClassReference, false, "ocean"},
 		{"missing layer", "oci:DIR:1", func(t *testing.T, layer string) {
 			if err := os.Remove(layer); err != nil {
 				t.Fatal(err)
