@@ -6,7 +6,7 @@ BINDIR := bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X github.com/ostree-importd/ostree-importd/cmd/internal/setup.Version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.6.1
-FUZZTIME ?= 5s
+FUZZTIME ?= 5000x
 ENSURE := tests/deps/ensure.sh
 # What the tests run, besides Go, and a file that they read. "make fresh" finds what is missing here.
 TEST_NEEDS := ostree skopeo dbus-daemon busctl docker-registry umoci \
@@ -59,7 +59,7 @@ test: ## unit and end-to-end tests, with the race detector
 	$(GO) test -race -count 1 -timeout 30m ./...
 
 .PHONY: fuzz-smoke
-fuzz-smoke: ## each fuzz target for FUZZTIME
+fuzz-smoke: ## each fuzz target with FUZZTIME inputs (5000x), or for a time (10m)
 	tests/deps/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
