@@ -3,8 +3,9 @@
 PREFIX ?= /usr/local
 GO ?= go
 BINDIR := bin
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -X github.com/ostree-importd/ostree-importd/cmd/internal/setup.Version=$(VERSION)
+# Not asked for before something is built: root may not ask git in a user's directory.
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS = -X github.com/ostree-importd/ostree-importd/cmd/internal/setup.Version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.6.1
 FUZZTIME ?= 5000x
 ENSURE := tests/deps/ensure.sh

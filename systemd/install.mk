@@ -1,6 +1,9 @@
 # make install DESTDIR= PREFIX=: commands, units, bus and polkit files, man
 # pages and completions. systemd and the bus's activation also search below
 # /usr/local; bus policies, polkit actions and the journal's catalog do not.
+#
+# Nothing is built here: root, who installs, has no Go in the PATH that sudo
+# gives, and would own what it built. What "make" has built is installed as it is.
 
 bindir := $(PREFIX)/bin
 libexecdir := $(PREFIX)/libexec
@@ -16,13 +19,18 @@ INSTALL_DATA := install -D -m 0644
 .PHONY: install install-bin install-data
 install: install-bin install-data ## install below DESTDIR and PREFIX
 
-install-bin: build
+# Both may be asked for at once: "make -j build install".
+install-bin: | $(filter all build,$(MAKECMDGOALS))
+	@for command in ostree-importd ostree-importctl; do \
+		[ -x $(BINDIR)/$$command ] || { \
+			echo "$(BINDIR)/$$command is not built: run \"make\" first, as a user who has Go" >&2; exit 1; }; \
+	done
 	install -D -m 0755 $(BINDIR)/ostree-importd $(DESTDIR)$(libexecdir)/ostree-importd
 	install -D -m 0755 $(BINDIR)/ostree-importctl $(DESTDIR)$(bindir)/ostree-importctl
 	install -d $(DESTDIR)$(datadir)/bash-completion/completions $(DESTDIR)$(datadir)/zsh/site-functions $(DESTDIR)$(datadir)/fish/vendor_completions.d
-	$(BINDIR)/ostree-importctl completion bash > $(DESTDIR)$(datadir)/bash-completion/completions/ostree-importctl
-	$(BINDIR)/ostree-importctl completion zsh > $(DESTDIR)$(datadir)/zsh/site-functions/_ostree-importctl
-	$(BINDIR)/ostree-importctl completion fish > $(DESTDIR)$(datadir)/fish/vendor_completions.d/ostree-importctl.fish
+	umask 022 && $(BINDIR)/ostree-importctl completion bash > $(DESTDIR)$(datadir)/bash-completion/completions/ostree-importctl
+	umask 022 && $(BINDIR)/ostree-importctl completion zsh > $(DESTDIR)$(datadir)/zsh/site-functions/_ostree-importctl
+	umask 022 && $(BINDIR)/ostree-importctl completion fish > $(DESTDIR)$(datadir)/fish/vendor_completions.d/ostree-importctl.fish
 
 install-data:
 	install -d $(DESTDIR)$(unitdir)

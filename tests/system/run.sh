@@ -17,6 +17,7 @@ read -ra buses <<<"${BUSES:-dbus-daemon dbus-broker}"
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/importd-system.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 CGO_ENABLED=0 go test -c -tags system -o "$work/system.test" ./tests/system
+make --no-print-directory build >/dev/null
 make --no-print-directory install DESTDIR="$work/install" PREFIX=/usr >/dev/null
 
 failed=0
