@@ -6,6 +6,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"unicode"
 
 	godbus "github.com/godbus/dbus/v5"
 
@@ -37,6 +38,9 @@ var detailNames = []string{
 type permission struct {
 	action  string
 	details map[string]string
+	// unnamed, if not nil, says why the details cannot name what the call is about. Nobody gets such
+	// a permission from polkit.
+	unnamed error
 }
 
 // fetching is the permission to fetch an image. It is action when the image comes from a registry that is reached as the host's
@@ -54,46 +58,80 @@ func fetching(action, image, target string, access importer.Access) (permission,
 	if target != "" {
 		details["target"] = target
 	}
-	return permission{action, details}, nil
+	return permission{action: action, details: details}, nil
 }
 
-// writing is the permission to have a privileged process write an image to where the caller says.
+// writing is the permission to have a privileged process write a stored image to where the caller says.
 func writing(image, destination string) permission {
-	return permission{actionExport, map[string]string{"image": printedImage(image), "destination": destination}}
+	p := onStored(actionExport, []string{image})
+	p.details["destination"] = destination
+	return p
 }
 
-// onStored is the permission for something that is done with stored images. A single one is the detail "image"; of several the
-// detail is "images", so that no rule takes the first for all.
+// onStored is the permission for something that is done with stored images. A single one is the
+// detail "image"; of several the detail is "images", so that no rule takes the first for all. Other
+// programs store images under names that no rule can be about, such as relative paths: those are
+// root's alone.
 func onStored(action string, images []string) permission {
-	details := map[string]string{}
-	printed := make([]string, 0, len(images))
-	for _, image := range images {
-		printed = append(printed, printedImage(image))
+	p := permission{action: action, details: map[string]string{}}
+	printed := make([]string, len(images))
+	for i, image := range images {
+		var err error
+		if printed[i], err = storedName(image); err != nil && p.unnamed == nil {
+			p.unnamed = invalidReference(err)
+		}
 	}
 	switch len(printed) {
 	case 0:
 	case 1:
-		details["image"] = printed[0]
+		p.details["image"] = printed[0]
 	default:
-		details["images"] = strings.Join(printed, "\n")
+		p.details["images"] = strings.Join(printed, "\n")
 	}
-	return permission{action, details}
+	return p
+}
+
+// storedName returns the name of a stored image as rules see it: in the form that lists show, with
+// its path as reference.CleanPath returns it. A text that names no image is returned as it is, as
+// long as it cannot be taken for several.
+func storedName(text string) (string, error) {
+	image, isImage := storedImage(text)
+	if !isImage {
+		if strings.ContainsFunc(text, unicode.IsControl) {
+			return "", fmt.Errorf("the image reference %q contains a control character", text)
+		}
+		return text, nil
+	}
+	clean, err := image.Clean()
+	if err != nil {
+		return "", fmt.Errorf("only root may do this to %s: %w", image, err)
+	}
+	return clean.String(), nil
+}
+
+// storedImage reads what names a stored image: a reference, or the image's ref.
+func storedImage(text string) (reference.Image, bool) {
+	if image, err := reference.ImageOfRef(text); err == nil {
+		return image, true
+	}
+	ref, err := reference.Parse(text)
+	return ref.Image, err == nil
 }
 
 // onOrigin is onStored for what also asks the image's origin. That was named when the image was imported; other ways to reach
 // it take import-untrusted. An image whose name is an unclean path is refused: its origin is not where a rule sees it.
 func onOrigin(action string, images []string, access importer.Access) (permission, error) {
-	for _, image := range images {
-		ref, err := reference.Parse(image)
-		if err != nil {
+	for _, text := range images {
+		image, isImage := storedImage(text)
+		if !isImage {
 			continue // no image has that name, and nothing is opened
 		}
-		name, err := cleanName(ref.Image)
-		if err == nil && name != ref.Image.Name {
-			err = fmt.Errorf("%q is not the shortest spelling of %q", ref.Image.Name, name)
+		clean, err := image.Clean()
+		if err == nil && clean != image {
+			err = fmt.Errorf("%q is not the shortest spelling of %q", image.Name, clean.Name)
 		}
 		if err != nil {
-			return permission{}, invalidReference(fmt.Errorf("the origin of %s: %w", ref.Image, err))
+			return permission{}, invalidReference(fmt.Errorf("the origin of %s: %w", image, err))
 		}
 	}
 	if !access.IsZero() {
@@ -118,6 +156,9 @@ func (s *Server) authorize(c *call, p permission, options []string) (daemon.Call
 	if err != nil || privileged {
 		return caller, err
 	}
+	if p.unnamed != nil {
+		return caller, p.unnamed
+	}
 	p.details["options"] = strings.Join(options, ",")
 	return caller, s.askPolkit(c, p)
 }
@@ -137,7 +178,7 @@ func (s *Server) authorizeCancel(c *call, status daemon.JobStatus) error {
 		"type":  string(status.Type),
 		"image": status.Image,
 	}
-	return s.askPolkit(c, permission{actionCancel, details})
+	return s.askPolkit(c, permission{action: actionCancel, details: details})
 }
 
 // requirePrivilege refuses everybody who would have to ask polkit.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
 // operationMethods are the methods of the Manager that change, write out or examine what is stored.
@@ -76,7 +77,9 @@ func (s *Server) encapsulate(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := permission{actionExport, map[string]string{"image": r.Rev, "destination": r.Destination, "prior": printedImage(r.Prior)}}
+	p := permission{action: actionExport, details: map[string]string{
+		"image": r.Rev, "destination": r.Destination, "prior": printedImage(r.Prior),
+	}}
 	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Encapsulate(r, o.job, caller)
 	})
@@ -105,7 +108,7 @@ func (s *Server) copyImage(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Repository, err = cleanPath(r.Repository); err != nil {
+	if r.Repository, err = reference.CleanPath(r.Repository); err != nil {
 		return nil, invalidOption("the destination: %w", err)
 	}
 	return s.operate(c, o, writing(r.Image, r.Repository), func(caller daemon.Caller) (*daemon.Job, error) {
@@ -140,7 +143,7 @@ func (s *Server) prune(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := permission{actionPrune, map[string]string{"scope": string(r.Scope)}}
+	p := permission{action: actionPrune, details: map[string]string{"scope": string(r.Scope)}}
 	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Prune(r, o.job, caller)
 	})

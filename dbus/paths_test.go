@@ -3,7 +3,10 @@ package dbus
 import (
 	"testing"
 
+	godbus "github.com/godbus/dbus/v5"
+
 	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
 func TestDestinationsAreCleaned(t *testing.T) {
@@ -65,6 +68,22 @@ func TestPolkitSeesWhatRuns(t *testing.T) {
 		{"Copy", []any{"docker://example.com/x", "//srv//repo/"}, "destination", "/srv/repo"},
 		{"CheckUpdate", []any{"oci:/srv/../x"}, "", ""},
 		{"Compare", []any{"oci:/srv//x", ""}, "", ""},
+		{"RemoveImages", []any{[]string{"oci://srv/./x:t"}}, "image", "oci:/srv/x:t"},
+		{"RemoveImages", []any{[]string{escapedRef(t, "oci:/srv//x:t")}}, "image", "oci:/srv/x:t"},
+		{"RemoveImages", []any{[]string{"ostree-image-signed:dir:/srv/x/", "oci-archive:/srv//y.tar"}},
+			"images", "dir:/srv/x\noci-archive:/srv/y.tar"},
+		{"RemoveImages", []any{[]string{"oci:/srv/../etc/x:t"}}, "", ""},
+		{"RemoveImages", []any{[]string{"docker://example.com/x", "oci:x:t"}}, "", ""},
+		{"RemoveImages", []any{[]string{escapedRef(t, "oci:/srv/../x:t")}}, "", ""},
+		{"RemoveImages", []any{[]string{"x:\ndocker://example.com/x", "y:"}}, "", ""},
+		{"RemoveImages", []any{[]string{"containers-storage:[overlay@/srv/../s+/r]x"}}, "", ""},
+		{"Verify", []any{[]string{"oci://srv//x:t"}}, "image", "oci:/srv/x:t"},
+		{"Verify", []any{[]string{"docker://example.com/x", "oci://srv//x:t"}},
+			"images", "docker://example.com/x\noci:/srv/x:t"},
+		{"Verify", []any{[]string{"dir:/srv/.."}}, "", ""},
+		{"Export", []any{"oci:/srv//x:t", "tar:/srv/x"}, "image", "oci:/srv/x:t"},
+		{"Export", []any{"oci:/srv/../x:t", "tar:/srv/x"}, "", ""},
+		{"Copy", []any{"dir:x", "/srv/repo"}, "", ""},
 	} {
 		before := len(polkit.asked())
 		err := s.manage(conn, test.method, append(test.args, variants(nil))...).Err
@@ -77,6 +96,31 @@ func TestPolkitSeesWhatRuns(t *testing.T) {
 		}
 		if len(checks) != 1 || checks[0].details[test.detail] != test.want {
 			t.Errorf("%s %q: polkit was asked %v, want %s", test.method, test.args, checks, test.want)
+		}
+	}
+}
+
+// escapedRef is the ref of an image.
+func escapedRef(t *testing.T, name string) string {
+	t.Helper()
+	image, err := reference.ParseImage(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := reference.ImageRef(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+// TestRootRemovesUncleanNames: other programs store images under relative paths, for instance.
+func TestRootRemovesUncleanNames(t *testing.T) {
+	s := newSuite(t, suiteOptions{})
+	for _, name := range []string{"oci:x:t", "oci:/srv/../x:t", "dir:/srv//x"} {
+		err := s.manage(s.connect(t), "RemoveImages", []string{name}, map[string]godbus.Variant{}).Err
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -136,6 +136,10 @@ func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared,
 	if err != nil {
 		return nil, err
 	}
+	// Other programs record such names, and they lead elsewhere than when they were recorded.
+	if _, err := name.Clean(); err != nil {
+		return nil, fmt.Errorf("the origin of %s is not opened: %w; import it again by its absolute path", name, err)
+	}
 	p := im.Resume(Plan{
 		Request: Request{Image: name.String(), Jobs: req.Jobs, Access: req.Access, SkipGC: true}, Reference: name.String(), ImageRef: image.ref.Name,
 		Manifest: image.image.RawManifest, Config: image.image.RawConfig, ManifestDigest: image.image.Digest,

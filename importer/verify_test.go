@@ -262,3 +262,30 @@ func TestRepairOfShared(t *testing.T) {
 	}
 	h.checkClean(h.refs())
 }
+
+// TestRepairOpensNoUncleanOrigin: a name that another program has recorded leads to another place
+// than it did for that program, and no rule about callers has seen it.
+func TestRepairOpensNoUncleanOrigin(t *testing.T) {
+	h := repairHost(t, ostreerepo.ModeBareUser)
+	const one = "docker://example.com/os:1"
+	ref := reference.ImagePrefix + "/docker_3A__2F__2F_example_2E_com/os_3A_1"
+	commit, err := h.repo.Resolve(ref)
+	h.must(err)
+	flip(h, h.objectAt(ref, "usr/share/deep/merged", objects.KindFile))
+	h.must(h.repo.DeleteRefs(t.Context(), ref))
+	for _, name := range []string{"oci:x:t", "dir:../x", "oci-archive:/srv/../x", "docker-archive:./x"} {
+		image, err := reference.ParseImage(name)
+		h.must(err)
+		unclean, err := reference.ImageRef(image)
+		h.must(err)
+		h.must(h.repo.SetRef(t.Context(), unclean, commit))
+		h.registry.images[name] = h.registry.images[one]
+		h.registry.requested()
+		res := h.verify(VerifyRequest{Repair: true})
+		damage := toJSON(t, res)
+		if !strings.Contains(damage, "the origin of "+name+" is not opened") || h.registry.requested() != 0 {
+			t.Errorf("%s: %s", name, damage)
+		}
+		h.must(h.repo.DeleteRefs(t.Context(), unclean))
+	}
+}
