@@ -22,9 +22,9 @@ const (
 
 // Event is one thing that happened. Job is set for the Job events, PreparedID for PreparedRemoved.
 type Event struct {
-	Type       EventType
-	Job        JobStatus
-	PreparedID uint64
+	Type       EventType `json:"type"`
+	Job        JobStatus `json:"job,omitzero"`
+	PreparedID uint64    `json:"prepared-id,omitempty"`
 }
 
 // Subscribe delivers everything that happens from now on, in order. Nothing is lost however slowly the channel is read:

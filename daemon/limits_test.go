@@ -18,9 +18,9 @@ func TestRecordsThatAreTooLarge(t *testing.T) {
 	tests := map[string]string{
 		"image":          `{"status": {"id": 3, "state": "finished", "image": "` + long(4<<20) + `"}}`,
 		"just too long":  `{"status": {"id": 3, "state": "finished", "image": "` + long(maxSubject+1) + `"}}`,
-		"error message":  `{"status": {"id": 3, "state": "finished", "error_message": "` + long(maxMessage+1) + `"}}`,
-		"status text":    `{"status": {"id": 3, "state": "finished", "status_text": "` + long(maxStatusText+1) + `"}}`,
-		"transaction id": `{"status": {"id": 3, "state": "finished", "transaction_id": "` + long(maxSubject+1) + `"}}`,
+		"error message":  `{"status": {"id": 3, "state": "finished", "error-message": "` + long(maxMessage+1) + `"}}`,
+		"status text":    `{"status": {"id": 3, "state": "finished", "status-text": "` + long(maxStatusText+1) + `"}}`,
+		"transaction id": `{"status": {"id": 3, "state": "finished", "transaction-id": "` + long(maxSubject+1) + `"}}`,
 		"results":        `{"status": {"id": 3, "state": "finished", "results": "` + long(maxResults+1) + `"}}`,
 		"file":           `{"status": {"id": 3, "state": "finished"}, "work": "` + long(maxRecord) + `"}`,
 	}

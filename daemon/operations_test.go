@@ -355,8 +355,8 @@ func TestWhatChangesImages(t *testing.T) {
 // TestRecordOfAnEarlierVersion: the request was an import's, written out as it is now.
 func TestRecordOfAnEarlierVersion(t *testing.T) {
 	f := newFixture(t)
-	f.write(t, "jobs/7.json", `{"status": {"id": 7, "type": "import", "image": "docker://example.com/a", "transaction_id": "t1", "state": "finished",
-		"result": "done", "status_text": "imported", "finished": "2999-01-01T00:00:00Z", "import": {"commit": "c1"}},
+	f.write(t, "jobs/7.json", `{"status": {"id": 7, "type": "import", "image": "docker://example.com/a", "transaction-id": "t1", "state": "finished",
+		"result": "done", "status-text": "imported", "finished": "2999-01-01T00:00:00Z", "import": {"commit": "c1"}},
 		"work": {"type": "import", "request": {"image":"docker://example.com/a","target-image":"docker://example.com/b","jobs":2,"access":{"authfile":"/a"}},
 		"manifest": "sha256:1"}, "transactions": ["t1"]}`)
 	f.shutdown(t, f.Manager)

@@ -76,28 +76,28 @@ type JobStatus struct {
 	// the commit to encapsulate, the scope to prune, the first of several images.
 	Image string `json:"image"`
 	// TransactionID is the one that the job was created with; "" if none.
-	TransactionID string `json:"transaction_id,omitempty"`
+	TransactionID string `json:"transaction-id,omitempty"`
 	// CallerUID and CallerUnit tell who created the job, whoever else shares it.
-	CallerUID  uint32   `json:"caller_uid"`
-	CallerUnit string   `json:"caller_unit,omitempty"`
+	CallerUID  uint32   `json:"caller-uid"`
+	CallerUnit string   `json:"caller-unit,omitempty"`
 	State      JobState `json:"state"`
 	// Cancellable is false when Cancel would be refused: at the end, and while the image is being written.
 	Cancellable bool              `json:"cancellable"`
 	Progress    importer.Progress `json:"progress"`
 	// WaitsFor says what a job waits for that is queued, or running and in importer.StageWait; "" otherwise.
-	WaitsFor string `json:"waits_for,omitempty"`
+	WaitsFor string `json:"waits-for,omitempty"`
 	// StatusText is one line for people.
-	StatusText   string        `json:"status_text"`
+	StatusText   string        `json:"status-text"`
 	Result       JobResult     `json:"result,omitempty"`
-	ErrorKind    importer.Kind `json:"error_kind,omitempty"`
-	ErrorMessage string        `json:"error_message,omitempty"`
+	ErrorKind    importer.Kind `json:"error-kind,omitempty"`
+	ErrorMessage string        `json:"error-message,omitempty"`
 	// Started and Finished are zero until then.
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
 	// Import is set for an import with ResultDone. Readers must not change it.
 	Import *importer.Result `json:"import,omitempty"`
 	// PreparedID names the stored plan of a prepare with ResultDone; 0 otherwise.
-	PreparedID uint64 `json:"prepared_id,omitempty"`
+	PreparedID uint64 `json:"prepared-id,omitempty"`
 	// Results is the JSON of what any other operation with ResultDone found; see the function
 	// Results. It is nil where that was too large to be kept. Readers must not change it.
 	Results json.RawMessage `json:"results,omitempty"`

@@ -86,7 +86,7 @@ func TestStatusJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, absent := range []string{"started", "finished", "result", "import", "prepared_id", "error_kind"} {
+	for _, absent := range []string{"started", "finished", "result", "import", "prepared-id", "error-kind"} {
 		if strings.Contains(string(text), `"`+absent+`":`) {
 			t.Errorf("%s is in %s, though unset", absent, text)
 		}

@@ -66,7 +66,7 @@ type jobRecord struct {
 	// Transactions are the ids that the job's creator has given it, and Joined those of other
 	// users.
 	Transactions []string      `json:"transactions,omitempty"`
-	Joined       []transaction `json:"joined_transactions,omitempty"`
+	Joined       []transaction `json:"joined-transactions,omitempty"`
 }
 
 func (s store) open() error {

@@ -226,8 +226,8 @@ func TestInvalidOptionsOfOperations(t *testing.T) {
 // TestUpdateComesBackAsItWas holds updateProperties and readUpdate together.
 func TestUpdateComesBackAsItWas(t *testing.T) {
 	var want importer.Update
-	text := `{"available": true, "reference": "docker://x", "manifest_digest": "sha256:1", "version": "2", "created": "2024-05-06T07:08:09Z",
-		"layers_to_fetch": 3, "bytes_to_fetch": 4}`
+	text := `{"available": true, "reference": "docker://x", "manifest-digest": "sha256:1", "version": "2", "created": "2024-05-06T07:08:09Z",
+		"layers-to-fetch": 3, "bytes-to-fetch": 4}`
 	if err := json.Unmarshal([]byte(text), &want); err != nil {
 		t.Fatal(err)
 	}

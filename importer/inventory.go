@@ -18,18 +18,18 @@ import (
 // Image is a stored image.
 type Image struct {
 	Reference      string                              `json:"reference"` // as reference.Image prints it
-	ImageRef       string                              `json:"image_ref"`
-	ManifestDigest digest.Digest                       `json:"manifest_digest"`
-	ConfigDigest   digest.Digest                       `json:"config_digest"`
+	ImageRef       string                              `json:"image-ref"`
+	ManifestDigest digest.Digest                       `json:"manifest-digest"`
+	ConfigDigest   digest.Digest                       `json:"config-digest"`
 	Commit         string                              `json:"commit"`
-	BaseCommit     string                              `json:"base_commit,omitempty"` // the OSTree commit inside; empty: a plain image
-	VerifyText     string                              `json:"verify_text,omitempty"` // what the check of that commit's signatures said
+	BaseCommit     string                              `json:"base-commit,omitempty"` // the OSTree commit inside; empty: a plain image
+	VerifyText     string                              `json:"verify-text,omitempty"` // what the check of that commit's signatures said
 	Version        string                              `json:"version,omitempty"`
 	Created        time.Time                           `json:"created,omitzero"`
 	Layers         []ImageLayer                        `json:"layers"`
 	Size           uint64                              `json:"size"`        // compressed, of all distinct layers
-	SizeUnique     uint64                              `json:"size_unique"` // of those that no other stored image has
-	SizeShared     uint64                              `json:"size_shared"` // of those that other stored images have too
+	SizeUnique     uint64                              `json:"size-unique"` // of those that no other stored image has
+	SizeShared     uint64                              `json:"size-shared"` // of those that other stored images have too
 	Filtered       map[digest.Digest]map[string]uint32 `json:"filtered"`
 	Manifest       json.RawMessage                     `json:"manifest,omitempty"` // only from Importer.Image
 	Config         json.RawMessage                     `json:"config,omitempty"`   // only from Importer.Image
@@ -42,13 +42,13 @@ type Image struct {
 // ImageLayer is one layer of a stored image.
 type ImageLayer struct {
 	Digest    digest.Digest     `json:"digest"`
-	DiffID    digest.Digest     `json:"diff_id,omitempty"`
+	DiffID    digest.Digest     `json:"diff-id,omitempty"`
 	Size      uint64            `json:"size"`
-	MediaType string            `json:"media_type"`
+	MediaType string            `json:"media-type"`
 	Kind      string            `json:"kind"`
 	Ref       string            `json:"ref"`
 	Commit    string            `json:"commit,omitempty"` // empty when the ref is missing
-	CreatedBy string            `json:"created_by,omitempty"`
+	CreatedBy string            `json:"created-by,omitempty"`
 	Created   time.Time         `json:"created,omitzero"`
 	Filtered  map[string]uint32 `json:"filtered,omitempty"`
 }

@@ -20,13 +20,13 @@ type UnencapsulateRequest struct {
 // UnencapsulateResult is what Unencapsulate did.
 type UnencapsulateResult struct {
 	Reference      string        `json:"reference"`
-	ManifestDigest digest.Digest `json:"manifest_digest"`
+	ManifestDigest digest.Digest `json:"manifest-digest"`
 	Commit         string        `json:"commit"`
 	Ref            string        `json:"ref,omitempty"`
 	Version        string        `json:"version,omitempty"`
-	VerifyText     string        `json:"verify_text,omitempty"` // what the check of the commit's signatures said
-	LayersFetched  int           `json:"layers_fetched"`
-	BytesFetched   uint64        `json:"bytes_fetched"`
+	VerifyText     string        `json:"verify-text,omitempty"` // what the check of the commit's signatures said
+	LayersFetched  int           `json:"layers-fetched"`
+	BytesFetched   uint64        `json:"bytes-fetched"`
 }
 
 // EncapsulateRequest asks for an image of a commit.
@@ -48,8 +48,8 @@ type EncapsulateRequest struct {
 type EncapsulateResult struct {
 	Destination    string              `json:"destination"`
 	Commit         string              `json:"commit"`
-	ManifestDigest digest.Digest       `json:"manifest_digest"`
-	ConfigDigest   digest.Digest       `json:"config_digest"`
+	ManifestDigest digest.Digest       `json:"manifest-digest"`
+	ConfigDigest   digest.Digest       `json:"config-digest"`
 	Layers         []EncapsulatedLayer `json:"layers"`
 	// Chunking says what the layers were made by: "single", "rpm", "dpkg" or "size".
 	Chunking string `json:"chunking"`
@@ -60,7 +60,7 @@ type EncapsulateResult struct {
 // EncapsulatedLayer is one layer of an image that was made.
 type EncapsulatedLayer struct {
 	Digest digest.Digest `json:"digest"`
-	DiffID digest.Digest `json:"diff_id"`
+	DiffID digest.Digest `json:"diff-id"`
 	Size   uint64        `json:"size"` // compressed
 	Name   string        `json:"name"`
 }
@@ -100,7 +100,7 @@ type PruneRequest struct {
 
 // PruneResult is what Prune did, or would do.
 type PruneResult struct {
-	DryRun  bool        `json:"dry_run,omitempty"`
+	DryRun  bool        `json:"dry-run,omitempty"`
 	Refs    []PrunedRef `json:"refs"` // every image, layer and record ref, by name
 	Images  int         `json:"images"`
 	Layers  int         `json:"layers"`
@@ -126,9 +126,9 @@ type CopyRequest struct {
 // CopyResult is what Copy did.
 type CopyResult struct {
 	Reference      string        `json:"reference"` // in the destination
-	ImageRef       string        `json:"image_ref"`
+	ImageRef       string        `json:"image-ref"`
 	Repository     string        `json:"repository"`
-	ManifestDigest digest.Digest `json:"manifest_digest"`
+	ManifestDigest digest.Digest `json:"manifest-digest"`
 	Commit         string        `json:"commit"`
 	Layers         int           `json:"layers"`
 }
@@ -146,8 +146,8 @@ type VerifyResult struct {
 	Images        []VerifiedImage `json:"images"`
 	Objects       uint64          `json:"objects"` // that were checked, each once
 	Bytes         uint64          `json:"bytes"`   // of their contents
-	LayersFetched int             `json:"layers_fetched"`
-	BytesFetched  uint64          `json:"bytes_fetched"`
+	LayersFetched int             `json:"layers-fetched"`
+	BytesFetched  uint64          `json:"bytes-fetched"`
 }
 
 // VerifiedImage is what Verify found of one image.
@@ -156,7 +156,7 @@ type VerifiedImage struct {
 	Commit    string `json:"commit,omitempty"`
 	State     string `json:"state"` // one of the States
 	// NotChecked, when not empty, is why the image could not be checked whole: for reasons of the machine, not of the image.
-	NotChecked string   `json:"not_checked,omitempty"`
+	NotChecked string   `json:"not-checked,omitempty"`
 	Damage     []Damage `json:"damage"`
 	// Truncated is how many more damages there are than are listed.
 	Truncated int `json:"truncated,omitempty"`
@@ -184,7 +184,7 @@ func (r *VerifyResult) Count(state string) int {
 // Damage is one thing that is wrong with a stored image.
 type Damage struct {
 	Layer      digest.Digest `json:"layer,omitempty"` // "" when it is the image's own commit or tree
-	LayerIndex int           `json:"layer_index,omitempty"`
+	LayerIndex int           `json:"layer-index,omitempty"`
 	Path       string        `json:"path,omitempty"`
 	Object     string        `json:"object,omitempty"` // checksum and kind, as `ostree fsck` names it
 	Problem    string        `json:"problem"`
@@ -203,8 +203,8 @@ type ExportResult struct {
 	Destination    string        `json:"destination"`
 	Reference      string        `json:"reference"`
 	Commit         string        `json:"commit"`
-	ManifestDigest digest.Digest `json:"manifest_digest"` // of what was written, for an image with its layers; else of the stored image
-	ConfigFile     string        `json:"config_file,omitempty"`
+	ManifestDigest digest.Digest `json:"manifest-digest"` // of what was written, for an image with its layers; else of the stored image
+	ConfigFile     string        `json:"config-file,omitempty"`
 	Size           uint64        `json:"size"`
 	Cached         bool          `json:"cached"` // the destination held this image already
 	// Omitted names the extended attributes that the destination's format can't hold. They are not known of one that held the image
@@ -228,17 +228,17 @@ type Comparison struct {
 	Added        []ComparedLayer `json:"added"`
 	Removed      []ComparedLayer `json:"removed"`
 	Kept         []ComparedLayer `json:"kept"`
-	BytesAdded   uint64          `json:"bytes_added"`
-	BytesRemoved uint64          `json:"bytes_removed"`
-	BytesKept    uint64          `json:"bytes_kept"`
-	BytesToFetch uint64          `json:"bytes_to_fetch"` // of the added layers, what no layer in the repository stands for
+	BytesAdded   uint64          `json:"bytes-added"`
+	BytesRemoved uint64          `json:"bytes-removed"`
+	BytesKept    uint64          `json:"bytes-kept"`
+	BytesToFetch uint64          `json:"bytes-to-fetch"` // of the added layers, what no layer in the repository stands for
 	Files        []FileChange    `json:"files,omitempty"`
 }
 
 // ComparedImage is one side of a Comparison.
 type ComparedImage struct {
 	Reference      string        `json:"reference"`
-	ManifestDigest digest.Digest `json:"manifest_digest"`
+	ManifestDigest digest.Digest `json:"manifest-digest"`
 	Version        string        `json:"version,omitempty"`
 	Created        time.Time     `json:"created,omitzero"`
 	Commit         string        `json:"commit,omitempty"`
@@ -248,7 +248,7 @@ type ComparedImage struct {
 type ComparedLayer struct {
 	Digest    digest.Digest `json:"digest"`
 	Size      uint64        `json:"size"`
-	CreatedBy string        `json:"created_by,omitempty"`
+	CreatedBy string        `json:"created-by,omitempty"`
 }
 
 // FileChange is one path that differs. Sizes are in bytes, of regular files.
@@ -271,9 +271,9 @@ type UpdateRequest struct {
 type Update struct {
 	Available      bool          `json:"available"`
 	Reference      string        `json:"reference"`
-	ManifestDigest digest.Digest `json:"manifest_digest,omitempty"`
+	ManifestDigest digest.Digest `json:"manifest-digest,omitempty"`
 	Version        string        `json:"version,omitempty"`
 	Created        time.Time     `json:"created,omitzero"`
-	LayersToFetch  int           `json:"layers_to_fetch"`
-	BytesToFetch   uint64        `json:"bytes_to_fetch"`
+	LayersToFetch  int           `json:"layers-to-fetch"`
+	BytesToFetch   uint64        `json:"bytes-to-fetch"`
 }

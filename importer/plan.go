@@ -37,28 +37,28 @@ type Request struct {
 type Plan struct {
 	Request        Request       `json:"request"`
 	Reference      string        `json:"reference"` // the source, as reference.Reference prints it
-	ImageRef       string        `json:"image_ref"` // the ref of the image; empty with Request.NoRef
+	ImageRef       string        `json:"image-ref"` // the ref of the image; empty with Request.NoRef
 	Manifest       []byte        `json:"manifest"`
 	Config         []byte        `json:"config"`
-	ManifestDigest digest.Digest `json:"manifest_digest"`
-	ConfigDigest   digest.Digest `json:"config_digest"`
+	ManifestDigest digest.Digest `json:"manifest-digest"`
+	ConfigDigest   digest.Digest `json:"config-digest"`
 	// ConfigReplaced says that the image's config has no canonical form: Config is not the document with ConfigDigest, but what can be
 	// kept of it.
-	ConfigReplaced bool        `json:"config_replaced,omitempty"`
+	ConfigReplaced bool        `json:"config-replaced,omitempty"`
 	Layers         []LayerPlan `json:"layers"` // in manifest order, lowest first
 	// BaseCommit is the OSTree commit inside an image that encapsulates one, when it is known: as soon as its first layer is here.
-	BaseCommit string `json:"base_commit,omitempty"`
+	BaseCommit string `json:"base-commit,omitempty"`
 
 	// AlreadyPresent says that the image is stored with this manifest digest and nothing of it is missing; Commit is then
 	// its commit.
-	AlreadyPresent bool   `json:"already_present"`
+	AlreadyPresent bool   `json:"already-present"`
 	Commit         string `json:"commit,omitempty"`
 	// PreviousDigest is the manifest digest of the image that ImageRef names now, or "".
-	PreviousDigest digest.Digest `json:"previous_digest,omitempty"`
+	PreviousDigest digest.Digest `json:"previous-digest,omitempty"`
 
-	LayersToFetch int       `json:"layers_to_fetch"` // distinct ones
-	BytesToFetch  uint64    `json:"bytes_to_fetch"`  // compressed
-	BytesTotal    uint64    `json:"bytes_total"`     // compressed, of all distinct layers
+	LayersToFetch int       `json:"layers-to-fetch"` // distinct ones
+	BytesToFetch  uint64    `json:"bytes-to-fetch"`  // compressed
+	BytesTotal    uint64    `json:"bytes-total"`     // compressed, of all distinct layers
 	Version       string    `json:"version,omitempty"`
 	Created       time.Time `json:"created,omitzero"`
 }
@@ -66,14 +66,14 @@ type Plan struct {
 // LayerPlan is one layer of a Plan.
 type LayerPlan struct {
 	Digest    digest.Digest `json:"digest"`
-	DiffID    digest.Digest `json:"diff_id"`
+	DiffID    digest.Digest `json:"diff-id"`
 	Size      uint64        `json:"size"` // of the blob
-	MediaType string        `json:"media_type"`
+	MediaType string        `json:"media-type"`
 	Kind      string        `json:"kind"` // "ostree-commit", "ostree-chunk" or "derived"
-	CreatedBy string        `json:"created_by,omitempty"`
+	CreatedBy string        `json:"created-by,omitempty"`
 	Ref       string        `json:"ref"`
 	Commit    string        `json:"commit,omitempty"` // what Ref names now, or empty
 	Cached    bool          `json:"cached"`           // Commit can be used, and nothing has to be fetched
 	// ReusedFrom is a stored layer with another digest, but the same content: Commit is that layer's, and Ref will name it too.
-	ReusedFrom digest.Digest `json:"reused_from,omitempty"`
+	ReusedFrom digest.Digest `json:"reused-from,omitempty"`
 }

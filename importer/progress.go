@@ -5,17 +5,17 @@ import "github.com/opencontainers/go-digest"
 // Progress is a sample of a running import or other operation. Byte counts are compressed sizes.
 type Progress struct {
 	Stage        Stage           `json:"stage"`
-	LayersTotal  int             `json:"layers_total"` // distinct layers, cached ones included
-	LayersCached int             `json:"layers_cached"`
-	LayersDone   int             `json:"layers_done"` // of those that had to be fetched
+	LayersTotal  int             `json:"layers-total"` // distinct layers, cached ones included
+	LayersCached int             `json:"layers-cached"`
+	LayersDone   int             `json:"layers-done"` // of those that had to be fetched
 	Bytes        uint64          `json:"bytes"`       // of finished layers and of the attempts that run
-	BytesCached  uint64          `json:"bytes_cached"`
-	BytesTotal   uint64          `json:"bytes_total"` // of the layers to fetch
+	BytesCached  uint64          `json:"bytes-cached"`
+	BytesTotal   uint64          `json:"bytes-total"` // of the layers to fetch
 	Running      []LayerProgress `json:"running"`     // by index
 	// Steps and StepsTotal count what an operation other than an import works through: objects, layers or refs. A total of 0 is
 	// not known.
 	Steps      uint64 `json:"steps,omitempty"`
-	StepsTotal uint64 `json:"steps_total,omitempty"`
+	StepsTotal uint64 `json:"steps-total,omitempty"`
 }
 
 // LayerProgress is a layer that is being fetched.
