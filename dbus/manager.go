@@ -176,18 +176,21 @@ func (s *Server) describeImages(c *call) ([]any, error) {
 
 func (s *Server) listJobs(*call) ([]any, error) {
 	type entry struct {
-		ID       uint64
-		Type     string
-		Image    string
-		State    string
-		Progress float64
-		Path     godbus.ObjectPath
+		ID           uint64
+		Type         string
+		Image        string
+		State        string
+		Progress     float64
+		Result       string
+		ErrorName    string
+		ErrorMessage string
+		Path         godbus.ObjectPath
 	}
 	entries := []entry{}
 	for _, status := range s.manager.Jobs() {
 		entries = append(entries, entry{
-			status.ID, string(status.Type), busText(status.Image),
-			string(status.State), status.Fraction(), jobPath(status.ID),
+			status.ID, string(status.Type), busText(status.Image), string(status.State), status.Fraction(),
+			string(status.Result), errorName(status.ErrorKind), busText(status.ErrorMessage), jobPath(status.ID),
 		})
 	}
 	return []any{entries}, nil
