@@ -115,7 +115,8 @@ func (c *Client) Cancel(ctx context.Context, id uint64) error {
 // startJob calls a method that answers with a job.
 func (c *Client) startJob(ctx context.Context, path godbus.ObjectPath, method string, args ...any) (id uint64, err error) {
 	var job godbus.ObjectPath
-	err = c.query(ctx, 0, path, method, args...).Store(&id, &job)
+	var results map[string]godbus.Variant
+	err = c.query(ctx, 0, path, method, args...).Store(&id, &job, &results)
 	return id, fromCallError(err)
 }
 

@@ -74,7 +74,8 @@ func (s *Server) cancel(c *call, job *daemon.Job) error {
 	return job.Cancel()
 }
 
-// answerWithJob starts a job and answers with its id and path: at once, or with wait after its end.
+// answerWithJob starts a job and answers with its id, its path and its results: at once, or with wait after its end. Before
+// its end there are no results.
 func (s *Server) answerWithJob(c *call, wait bool, begin func() (*daemon.Job, error)) ([]any, error) {
 	job, err := s.startJob(c, wait, begin)
 	if err != nil {
@@ -85,7 +86,7 @@ func (s *Server) answerWithJob(c *call, wait bool, begin func() (*daemon.Job, er
 			return nil, err
 		}
 	}
-	return []any{job.ID(), jobPath(job.ID())}, nil
+	return []any{job.ID(), jobPath(job.ID()), variants(jobResults(job.Status()))}, nil
 }
 
 // startJob creates or joins a job. Where the answer names it, it is not started before that answer is written: nobody is to
@@ -171,7 +172,7 @@ func progressSteps(p *importer.Progress) (done, total uint64) {
 	return uint64(p.LayersDone), uint64(p.LayersTotal)
 }
 
-// jobResults are what a job that is done has to show.
+// jobResults are what a job that is done has to show; nil for any other.
 func jobResults(status daemon.JobStatus) properties {
 	switch {
 	case status.Import != nil:

@@ -2,6 +2,7 @@ package dbus
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -106,17 +107,26 @@ func TestWaitTellsHowTheJobEnded(t *testing.T) {
 	s.registry.fail("example.com/closed", &importer.Error{Kind: importer.KindRegistryUnauthorized, Err: fmt.Errorf("who are you?")})
 	var id uint64
 	var path godbus.ObjectPath
-	err := s.manage(conn, "Import", "docker://example.com/image", boolVariant("wait")).Store(&id, &path)
+	var answered, results map[string]godbus.Variant
+	once := properties{"wait": true, "transaction-id": "once"}
+	err := s.manage(conn, "Import", "docker://example.com/image", variants(once)).Store(&id, &path, &answered)
 	if err != nil || path != jobPath(id) {
 		t.Errorf("job %d at %s: %v", id, path, err)
 	}
 	var result string
-	var results map[string]godbus.Variant
 	if err := conn.Object(BusName, path).Call(jobInterface+".Wait", 0).Store(&result, &results); err != nil {
 		t.Fatal(err)
 	}
 	if result != "done" || results["already-present"].Value() != false {
 		t.Errorf("result %q, %v", result, results)
+	}
+	if commit, _ := answered["commit"].Value().(string); len(commit) != 64 || !reflect.DeepEqual(answered, results) {
+		t.Errorf("the call answered %v, Wait %v", answered, results)
+	}
+	delete(once, "wait")
+	err = s.manage(conn, "Import", "docker://example.com/image", variants(once)).Store(&id, &path, &answered)
+	if err != nil || !reflect.DeepEqual(answered, results) {
+		t.Errorf("asked again without wait: %v, %v", answered, err)
 	}
 	err = s.manage(conn, "Import", "docker://example.com/closed", boolVariant("wait")).Err
 	wantErrorName(t, err, errorPrefix+"RegistryUnauthorized")
@@ -206,8 +216,12 @@ func TestPreparedObjects(t *testing.T) {
 	if err := object.Call(preparedInterface+".Describe", 0).Store(&text); err != nil || strings.Contains(text, "secret") || !strings.Contains(text, digest) {
 		t.Errorf("described as %s: %v", text, err)
 	}
-	if err := object.Call(preparedInterface+".Import", 0, boolVariant("wait")).Store(&id, &job); err != nil {
+	var results map[string]godbus.Variant
+	if err := object.Call(preparedInterface+".Import", 0, boolVariant("wait")).Store(&id, &job, &results); err != nil {
 		t.Fatal(err)
+	}
+	if commit, _ := results["commit"].Value().(string); len(commit) != 64 {
+		t.Errorf("the results are %v", results)
 	}
 	wantErrorName(t, object.Call(preparedInterface+".Import", 0, boolVariant("no-imgref")).Err, errorPrefix+"InvalidOption")
 	if err := object.Call(preparedInterface+".Discard", 0).Err; err != nil {

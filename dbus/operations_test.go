@@ -176,7 +176,9 @@ func TestImageIsRemovedByItsObject(t *testing.T) {
 	}
 	var id uint64
 	var path godbus.ObjectPath
-	err := conn.Object(BusName, imagePath("docker://example.com/image")).Call(imageInterface+".Remove", 0, boolVariant("skip-gc")).Store(&id, &path)
+	var results map[string]godbus.Variant
+	err := conn.Object(BusName, imagePath("docker://example.com/image")).Call(imageInterface+".Remove", 0, boolVariant("skip-gc")).
+		Store(&id, &path, &results)
 	if err != nil || path != jobPath(id) {
 		t.Fatalf("job %d at %s: %v", id, path, err)
 	}

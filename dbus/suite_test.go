@@ -169,7 +169,8 @@ func (s *suite) startImport(t *testing.T, conn *godbus.Conn, image string, optio
 	}
 	var id uint64
 	var path godbus.ObjectPath
-	if err := s.manage(conn, "Import", image, options).Store(&id, &path); err != nil {
+	var results map[string]godbus.Variant
+	if err := s.manage(conn, "Import", image, options).Store(&id, &path, &results); err != nil {
 		t.Fatal(err)
 	}
 	return id, path
