@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
@@ -178,12 +177,7 @@ func (im *Importer) layerRefs(image stored.Image) ([]string, error) {
 
 // checkDestination refuses a repository that is no place for root to write to. ostree gets its path, so that whoever can replace a
 // directory of it could have root's ostree write elsewhere.
-func checkDestination(path string) error {
-	dir, err := dirfd.Open(path)
-	if err != nil {
-		return nil // which opening the repository says better
-	}
-	defer dir.Close()
+func checkDestination(dir *dirfd.Dir) error {
 	if err := dir.RefuseRepositoryAbove(); err != nil {
 		return &Error{Kind: KindInvalidOption, Stage: StageCopy, Err: err}
 	}
@@ -204,18 +198,23 @@ func (im *Importer) openDestination(ctx context.Context, path string) (*ostreere
 	if path == "" {
 		return nil, &Error{Kind: KindInvalidOption, Stage: StageCopy, Err: errors.New("no repository is named to copy to")}
 	}
-	here, err := os.Stat(im.repo.Path())
-	if err != nil {
-		return nil, classify(StageCopy, err)
-	}
-	if there, err := os.Stat(path); err == nil && os.SameFile(here, there) {
-		return im.repo, nil
-	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // so that two copies order their locks alike
-	}
-	if err := checkDestination(path); err != nil {
-		return nil, err
+	dir, err := dirfd.Open(path)
+	switch {
+	case errors.Is(err, dirfd.ErrForeignLink):
+		return nil, &Error{Kind: KindInvalidOption, Stage: StageCopy, Err: err}
+	case err == nil: // else opening the repository says it better
+		defer dir.Close()
+		own, err := im.isOwn(dir)
+		if err != nil {
+			return nil, classify(StageCopy, err)
+		}
+		if own {
+			return im.repo, nil
+		}
+		if err := checkDestination(dir); err != nil {
+			return nil, err
+		}
+		path = dir.RealPath() // as it was checked, and so that two copies order their locks alike
 	}
 	destination, err := ostreerepo.Open(ctx, path, ostreerepo.Options{Log: im.log})
 	if err != nil {
@@ -226,4 +225,14 @@ func (im *Importer) openDestination(ctx context.Context, path string) (*ostreere
 		return nil, stopped(ctx, StageCopy, e)
 	}
 	return destination, nil
+}
+
+// isOwn reports whether a directory is the repository that is copied from.
+func (im *Importer) isOwn(dir *dirfd.Dir) (bool, error) {
+	here, err := os.Stat(im.repo.Path())
+	if err != nil {
+		return false, err
+	}
+	there, err := dir.File().Stat()
+	return err == nil && os.SameFile(here, there), err
 }

@@ -74,4 +74,23 @@ func TestCopyRefusesPlaces(t *testing.T) {
 			}
 		}
 	})
+	t.Run("by way of a user's link", func(t *testing.T) {
+		repo, err := ostreerepo.Create(context.Background(), t.TempDir()+"/repo", ostreerepo.ModeArchive, ostreerepo.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := t.TempDir()
+		for name, target := range map[string]string{"link": repo.Path(), "above": filepath.Dir(repo.Path()), "own": h.repo.Path()} {
+			err := errors.Join(os.Symlink(target, base+"/"+name), os.Lchown(base+"/"+name, 1000, 1000))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, path := range []string{base + "/link", base + "/above/repo", base + "/own"} {
+			_, err = h.im.Copy(context.Background(), CopyRequest{Image: testName, Repository: path, Target: "docker://example.com/y:1"}, nil)
+			if KindOf(err) != KindInvalidOption || !strings.Contains(err.Error(), "a symbolic link of another user") {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	})
 }

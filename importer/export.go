@@ -167,7 +167,7 @@ func classifyWritten(e *Error, err error) *Error {
 	var tool *command.Error
 	switch {
 	case e.Kind != KindFailed:
-	case errors.Is(err, dirfd.ErrInRepository), errors.Is(err, export.ErrForeignConfig):
+	case errors.Is(err, dirfd.ErrInRepository), errors.Is(err, dirfd.ErrForeignLink), errors.Is(err, export.ErrForeignConfig):
 		e.Kind = KindInvalidOption
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		e.Kind, e.Hint = KindNoSpace, "free space there, or name another destination: nothing was left behind"

@@ -3,6 +3,7 @@ package importer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -309,6 +310,18 @@ func TestExportRefusals(t *testing.T) {
 		{"a foreign config", func(t *testing.T, _ *testHost, r *ExportRequest) {
 			r.Destination = "tar:" + foreignConfig(t) + "/x"
 		}, KindInvalidOption, "x.config.json: the file beside the destination was not written by an export"},
+		{"a user's link above a file", func(t *testing.T, _ *testHost, r *ExportRequest) {
+			r.Destination = "tar:" + foreignLink(t) + "/x"
+		}, KindInvalidOption, "a symbolic link of another user"},
+		{"a user's link above an archive", func(t *testing.T, _ *testHost, r *ExportRequest) {
+			r.Destination = "oci-archive:" + foreignLink(t) + "/x"
+		}, KindInvalidOption, "a symbolic link of another user"},
+		{"a user's link far above a layout", func(t *testing.T, _ *testHost, r *ExportRequest) {
+			r.Destination = "oci:" + foreignLink(t) + "/dir/x"
+		}, KindInvalidOption, "a symbolic link of another user"},
+		{"a user's link for a layout", func(t *testing.T, _ *testHost, r *ExportRequest) {
+			r.Destination = "oci:" + foreignLink(t) + ":x"
+		}, KindInvalidOption, "a symbolic link of another user"},
 		{"a read-only file system", func(t *testing.T, _ *testHost, r *ExportRequest) { r.Destination = "tar:" + readOnly(t) + "/x" }, KindReadOnly, "ReadWritePaths="},
 		{"a read-only file system for a layout", func(t *testing.T, _ *testHost, r *ExportRequest) { r.Destination = "oci:" + readOnly(t) + "/x" }, KindReadOnly, "ReadWritePaths="},
 	} {
@@ -327,6 +340,26 @@ func TestExportRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// foreignLink makes a symbolic link of a user to a directory of root's, and checks that nothing comes
+// to be there.
+func foreignLink(t *testing.T) string {
+	t.Helper()
+	needs.Root(t)
+	target, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	err := errors.Join(os.Mkdir(target+"/dir", 0o755), os.Symlink(target, link), os.Lchown(link, 1000, 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, dir := range []string{target + "/dir", target} {
+			if err := os.Remove(dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return link
 }
 
 // foreignConfig makes a directory with a file where a config would be, and checks that it stays.

@@ -22,27 +22,6 @@ type Dir struct {
 	file *os.File
 }
 
-// Open opens the directory at a path, which is resolved as usual, symbolic links included.
-func Open(path string) (*Dir, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	return &Dir{f}, nil
-}
-
-// OpenAt opens the directory that a name in d stands for, be it by way of a symbolic link. It is
-// for the last element of a path that a person has written; use OpenDir for everything else.
-func (d *Dir) OpenAt(name string) (*Dir, error) {
-	fd, err := retry(func() (int, error) {
-		return unix.Openat(d.fd(), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	})
-	if err != nil {
-		return nil, d.error("open", name, err)
-	}
-	return &Dir{os.NewFile(uintptr(fd), d.Path(name))}, nil
-}
-
 // OpenDir opens a directory in d.
 func (d *Dir) OpenDir(name string) (*Dir, error) {
 	f, err := d.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)

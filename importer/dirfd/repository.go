@@ -31,7 +31,7 @@ func (d *Dir) RefuseRepositoryAbove() error {
 }
 
 func inRepository(d *Dir) error {
-	return fmt.Errorf("%w, %s; name one outside of it", ErrInRepository, d.realPath())
+	return fmt.Errorf("%w, %s; name one outside of it", ErrInRepository, d.RealPath())
 }
 
 // isRepository looks for what every repository has.
@@ -45,8 +45,8 @@ func (d *Dir) isRepository() bool {
 	return true
 }
 
-// realPath is the path of d now, for messages.
-func (d *Dir) realPath() string {
+// RealPath is the path of d now, without symbolic links.
+func (d *Dir) RealPath() string {
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.fd()))
 	if err != nil {
 		return d.Path("")

@@ -40,7 +40,7 @@ func (d *Dir) RefuseShared(names ...string) error {
 			return err
 		}
 		if foreign(&stat) || writable(&stat) && stat.Mode&unix.S_ISVTX == 0 {
-			return fmt.Errorf("%w: %s", ErrShared, above.realPath())
+			return fmt.Errorf("%w: %s", ErrShared, above.RealPath())
 		}
 		return nil
 	})
