@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	repoPath = sysroot + "/ostree/repo"
-	// repoConfig is how other programs recognise the repository in an image.
-	repoConfig = "[core]\nrepo_version=1\nmode=bare-split-xattrs\n"
 	// xattrPrefix begins the names of PAX records that hold extended attributes.
 	xattrPrefix = "SCHILY.xattr."
 	// labelAttr is the extended attribute that unpackers of images don't take.
@@ -26,15 +23,15 @@ const (
 	// maxRecords bounds the extended attributes of an entry, in bytes: readers refuse more than 1 MiB.
 	maxRecords = 512 << 10
 
-	plainFile, plainDir = 0o644, 0o755
-	permissions         = 0o7777
+	permissions = 0o7777
 )
 
 // archiver writes one layer's archive.
 type archiver struct {
 	ctx     context.Context
 	repo    *ostreerepo.Repo
-	out     *tar.Writer
+	to      io.Writer
+	out     *tar.Writer         // writes to it
 	written map[objectName]bool // metadata objects
 	buffer  []byte              // for contents
 	done    func(c *content)    // is called after each content
@@ -47,7 +44,7 @@ type objectName struct {
 
 func newArchiver(ctx context.Context, repo *ostreerepo.Repo, w io.Writer, done func(*content)) *archiver {
 	return &archiver{
-		ctx: ctx, repo: repo, out: tar.NewWriter(w), written: make(map[objectName]bool), buffer: make([]byte, 128<<10), done: done,
+		ctx: ctx, repo: repo, to: w, out: tar.NewWriter(w), written: make(map[objectName]bool), buffer: make([]byte, 128<<10), done: done,
 	}
 }
 
@@ -98,19 +95,11 @@ func (a *archiver) chunk(contents []*content) error {
 
 // plumbing writes what makes a repository of sysroot/ostree/repo.
 func (a *archiver) plumbing() error {
-	dirs := []string{sysroot, sysroot + "/ostree", repoPath, repoPath + "/objects"}
-	for i := range 256 {
-		dirs = append(dirs, fmt.Sprintf("%s/objects/%02x", repoPath, i))
+	if err := a.out.Flush(); err != nil {
+		return err
 	}
-	for _, name := range []string{"extensions", "refs", "refs/heads", "refs/mirrors", "refs/remotes", "state", "tmp", "tmp/cache"} {
-		dirs = append(dirs, repoPath+"/"+name)
-	}
-	for _, name := range dirs {
-		if err := a.dirEntry(name, 0, 0, plainDir); err != nil {
-			return err
-		}
-	}
-	return a.plainEntry(repoPath+"/config", []byte(repoConfig))
+	_, err := a.to.Write(plumbing())
+	return err
 }
 
 // directories writes the objects of all directories, each once, and the directories themselves.

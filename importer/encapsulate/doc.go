@@ -16,6 +16,10 @@
 // it keeps it. Without either directories take the place of packages. The manifest of an earlier image, given as Options.Prior, fixes
 // the assignment for all that was in it.
 //
+// The last layer is an empty chunk, unless the image may have fewer than four layers. It is what the label ostree.final-diffid names.
+// When ostree-ext exports a stored image again (`bootc image copy-to-storage`), it makes new archives, which have other diffIDs than
+// ours, and keeps the label: that stays true because its empty chunk has the bytes of ours.
+//
 // # Invariants
 //
 //   - Every content object of the commit is in exactly one layer.

@@ -61,13 +61,19 @@ func created(commit objects.Commit, own time.Time) (time.Time, error) {
 	return time.Unix(int64(commit.Timestamp), 0).UTC(), nil
 }
 
-// describe says what a layer is: for people, in the history.
-func (s *source) describe(components []string) string {
-	switch n := len(components); {
-	case n == 0 && s.commit.Subject != "":
+// describe says what the layer of the commit is: for people, in the history.
+func (s *source) describe() string {
+	if s.commit.Subject != "" {
 		return s.commit.Subject
+	}
+	return "ostree export of commit " + s.checksum.String()
+}
+
+// describeChunk says what a chunk is, as describe does.
+func describeChunk(components []string) string {
+	switch n := len(components); {
 	case n == 0:
-		return "ostree export of commit " + s.checksum.String()
+		return "no components"
 	case n <= 5:
 		return strings.Join(components, " and ")
 	default:
@@ -101,9 +107,9 @@ func manifest(config ocispec.Descriptor, layers []Layer, annotations map[string]
 	m := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config, Annotations: annotations,
 	}
-	for _, l := range layers {
+	for i, l := range layers {
 		d := l.Descriptor
-		if len(l.Components) > 0 {
+		if i > 0 { // ostree-ext wants it of every chunk of a prior image
 			d.Annotations = map[string]string{annotationComponents: strings.Join(l.Components, ",")}
 		}
 		m.Layers = append(m.Layers, d)

@@ -26,6 +26,8 @@ const (
 	maxLayers = 127
 	// maxParallel bounds how many layers are written at once.
 	maxParallel = 4
+	// minReserved is the number of layers from which one is the empty chunk, as in ostree-ext.
+	minReserved = 4
 )
 
 // Options are the settings of Encapsulate. The zero value is for a host's usual image.
@@ -152,7 +154,8 @@ func load(ctx context.Context, repo *ostreerepo.Repo, c objects.Checksum) (*sour
 	return s, err
 }
 
-// chunks parts the contents. None means that they all go to the layer of the commit.
+// chunks parts the contents. None means that they all go to the layer of the commit. The last one is empty: it is what the label of
+// the last layer names, so that the label stays true when ostree-ext makes the other archives in its own way.
 func (s *source) chunks(ctx context.Context, opts Options) ([]chunk, Chunking, string, error) {
 	n := opts.layers() - 1
 	if n == 0 {
@@ -162,9 +165,16 @@ func (s *source) chunks(ctx context.Context, opts Options) ([]chunk, Chunking, s
 	if err != nil {
 		return nil, "", "", err
 	}
+	reserved := n+1 >= minReserved
+	if reserved {
+		n--
+	}
 	chunks := pack(parts, priorChunks(opts.Prior), n)
-	if len(chunks) == 0 {
+	switch {
+	case len(chunks) == 0:
 		by = ChunkingSingle // there is nothing to part
+	case reserved:
+		chunks = append(chunks, chunk{})
 	}
 	return chunks, by, note, nil
 }
@@ -172,9 +182,9 @@ func (s *source) chunks(ctx context.Context, opts Options) ([]chunk, Chunking, s
 // writeLayers writes the layers, several at once.
 func (s *source) writeLayers(ctx context.Context, w *ocilayout.Writer, chunks []chunk, opts Options, progress func(Progress)) ([]Layer, error) {
 	layers := make([]Layer, 1+len(chunks))
-	layers[0].Name = s.describe(nil)
+	layers[0].Name = s.describe()
 	for i, c := range chunks {
-		layers[1+i].Name, layers[1+i].Components = s.describe(c.components), c.components
+		layers[1+i].Name, layers[1+i].Components = describeChunk(c.components), c.components
 	}
 	meter := newMeter(s.tree.size, len(layers), progress)
 	group, ctx := errgroup.WithContext(ctx)

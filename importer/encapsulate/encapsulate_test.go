@@ -101,6 +101,25 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
+// emptyChunk is the diffID that the labels of Fedora's images have: of an archive that ostree-ext makes of no contents.
+const emptyChunk = "sha256:12787d84fa137cd5649a9005efe98ec9d05ea46245fdc50aecb7dd007f2035b1"
+
+// TestFewLayers wants no empty chunk where there is no room for it.
+func TestFewLayers(t *testing.T) {
+	repo, c := commitFiles(t, ostreerepo.ModeArchive, map[string]node{"usr/lib/modules/1/vmlinuz": {content: "kernel"}, "usr/file": {content: "x"}})
+	for n, want := range map[int][]string{
+		1: nil, 2: {"/usr,kernel"}, 3: {"kernel", "/usr"}, 4: {"kernel", "/usr", ""}, 127: {"kernel", "/usr", ""},
+	} {
+		dir := t.TempDir() + "/layout"
+		result := write(t, repo, c, dir, encapsulate.Options{MaxLayers: n})
+		got := chunks(t, dir, result)
+		if len(result.Layers) > n || !slices.Equal(got, want) || (n > 3) != (result.FinalDiffID == emptyChunk) {
+			t.Errorf("at most %d layers: %q, want %q; the last is %s", n, got, want, result.FinalDiffID)
+		}
+		unencapsulate(t, dir, result, ostreerepo.ModeArchive)
+	}
+}
+
 func TestDocuments(t *testing.T) {
 	repo, c := commitFiles(t, ostreerepo.ModeArchive, map[string]node{"usr/lib/modules/1/vmlinuz": {content: "kernel"}, "usr/file": {content: "x"}},
 		"--add-metadata=ostree.bootable=true", "--add-metadata-string=ostree.linux=6.1", "--add-metadata=ostree.container-cmd=['/usr/bin/bash', '-l']")
@@ -109,7 +128,7 @@ func TestDocuments(t *testing.T) {
 	m, config := documents(t, dir+"/a", result)
 	labels := map[string]string{
 		"ostree.commit": c.String(), "ostree.bootable": "true", "containers.bootc": "1", "ostree.linux": "other", "own": "<&>",
-		"org.opencontainers.image.version": "41.1", "ostree.final-diffid": config.RootFS.DiffIDs[2].String(),
+		"org.opencontainers.image.version": "41.1", "ostree.final-diffid": emptyChunk,
 	}
 	if !maps.Equal(config.Config.Labels, labels) || !maps.Equal(m.Annotations, labels) {
 		t.Errorf("labels %v\nannotations %v", config.Config.Labels, m.Annotations)
@@ -119,17 +138,21 @@ func TestDocuments(t *testing.T) {
 		config.Architecture != runtime.GOARCH || config.OS != "linux" || config.RootFS.Type != "layers" {
 		t.Errorf("%+v", config)
 	}
-	for i, want := range []string{"Système", "kernel", "/usr"} {
+	for i, want := range []string{"Système", "kernel", "/usr", "no components"} {
 		l := result.Layers[i]
 		if h := config.History[i]; h.CreatedBy != want || !h.Created.Equal(created) || l.Name != want {
 			t.Errorf("history %d: %v", i, h)
 		}
-		if a := m.Layers[i].Annotations["ostree.components"]; i > 0 && a != want || i == 0 && m.Layers[i].Annotations != nil {
+		a, parted := m.Layers[i].Annotations["ostree.components"]
+		if parted != (i > 0) || a != strings.Join(l.Components, ",") || (i == 1 || i == 2) && a != want {
 			t.Errorf("layer %d: annotations %v", i, m.Layers[i].Annotations)
 		}
 		if m.Layers[i].Digest != l.Descriptor.Digest || m.Layers[i].MediaType != ocispec.MediaTypeImageLayerGzip || config.RootFS.DiffIDs[i] != l.DiffID {
 			t.Errorf("layer %d: %v, %v", i, m.Layers[i], l)
 		}
+	}
+	if l := result.Layers[3]; l.DiffID != emptyChunk || len(l.Components) > 0 || result.FinalDiffID != emptyChunk {
+		t.Errorf("the last layer is %+v", l)
 	}
 	raw := string(readBlob(t, dir+"/a", result.ConfigDigest))
 	if !strings.HasPrefix(raw, `{"architecture":"`) || !strings.Contains(raw, `"created":"2023-11-14T22:13:20Z"`) || !strings.Contains(raw, `"own":"<&>"`) {
