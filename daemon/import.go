@@ -35,12 +35,21 @@ func importTask(req importer.Request, plan *importer.Plan) (task, error) {
 		if err != nil {
 			return outcome{}, err
 		}
-		if result.AlreadyPresent {
-			return outcome{text: "already present", result: result}, nil
-		}
-		return outcome{text: "imported", result: result, changed: !req.NoRef}, nil
+		return outcome{
+			text: ImportText(result, ""), record: importRecord(result, req.Image), result: result,
+			changed: !result.AlreadyPresent && !req.NoRef,
+		}, nil
 	}
 	return t, err
+}
+
+// importRecord is the log's line about an import.
+func importRecord(result *importer.Result, name string) string {
+	text := ImportText(result, name)
+	if result.Commit != "" {
+		text += ", commit " + result.Commit
+	}
+	return text
 }
 
 // prepareTask makes the plan of an import.
@@ -54,7 +63,7 @@ func prepareTask(req importer.Request) (task, error) {
 		defer m.closeSource(j, prepared)
 		plan := prepared.Plan()
 		m.planned(j, plan)
-		return outcome{text: "prepared", plan: &plan}, nil
+		return outcome{text: PlanText(&plan, ""), record: PlanText(&plan, req.Image), plan: &plan}, nil
 	}
 	return t, err
 }
@@ -84,12 +93,8 @@ func (m *Manager) planned(j *job, plan importer.Plan) {
 		BytesTotal:  plan.BytesToFetch,
 		BytesCached: plan.BytesTotal - plan.BytesToFetch,
 	}
-	distinct := map[digest.Digest]bool{}
-	for _, layer := range plan.Layers {
-		distinct[layer.Digest] = true
-	}
-	p.LayersTotal = len(distinct)
-	p.LayersCached = len(distinct) - plan.LayersToFetch
+	p.LayersTotal = distinctLayers(&plan)
+	p.LayersCached = p.LayersTotal - plan.LayersToFetch
 	m.mu.Lock()
 	j.manifest = plan.ManifestDigest
 	m.mu.Unlock()

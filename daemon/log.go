@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -43,25 +45,37 @@ func (m *Manager) jobLog(j *job) logrus.FieldLogger {
 }
 
 func (m *Manager) logStarted(j *job) {
-	m.jobLog(j).WithField(messageID, messageStarted).Info("job started")
+	m.jobLog(j).WithField(messageID, messageStarted).Info(oneJob(j) + " started")
 }
 
-func (m *Manager) logFinished(j *job) {
+// logFinished logs the end of a job: record is the line about one that is done, made of its status text if empty.
+func (m *Manager) logFinished(j *job, record string) {
 	s := &j.status
 	log := m.jobLog(j)
+	if record == "" {
+		record = fmt.Sprintf("%s is done: %s", oneJob(j), OneLine(s.StatusText))
+	}
 	switch {
 	case s.Result == ResultFailed:
 		log.WithFields(logrus.Fields{messageID: messageFailed, "error-kind": s.ErrorKind}).
-			Errorf("job failed: %s", s.ErrorMessage)
+			Errorf("%s failed: %s", oneJob(j), strings.Join(strings.Fields(s.ErrorMessage), " "))
 	case s.Result == ResultCanceled:
-		log.WithField(messageID, messageCanceled).Info("job canceled")
+		log.WithField(messageID, messageCanceled).Info(oneJob(j) + " was canceled")
 	case s.Type == JobPrepare:
-		log.WithField(messageID, messagePrepared).Info("image prepared")
+		log.WithField(messageID, messagePrepared).Info(record)
 	case s.Import == nil:
-		log.WithField(messageID, messageDone).Infof("job done: %s", s.StatusText)
+		log.WithField(messageID, messageDone).Info(record)
 	default:
-		log.WithField(messageID, messageSucceeded).Infof("image %s as commit %s", s.StatusText, s.Import.Commit)
+		log.WithField(messageID, messageSucceeded).Info(record)
 	}
+}
+
+// oneJob says what a record is about: each is read on its own.
+func oneJob(j *job) string {
+	if j.status.Image == "" {
+		return string(j.status.Type)
+	}
+	return OneLine(fmt.Sprintf("%s of %s", j.status.Type, j.status.Image))
 }
 
 func (m *Manager) logPanic(j *job, cause any, stack []byte) {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,7 @@ func TestLog(t *testing.T) {
 		name    string
 		run     func() *Job
 		message string
+		line    string
 		digest  digest.Digest
 		started bool
 	}{
@@ -28,7 +30,7 @@ func TestLog(t *testing.T) {
 			j := started(t)(f.Import(request("example.com/missing"), ask, caller))
 			finished(t, j, ResultFailed)
 			return j
-		}, messageFailed, "", true},
+		}, messageFailed, "import of docker://example.com/missing failed: open: ", "", true},
 		{"canceled", func() *Job {
 			j, err := f.Import(request("example.com/b"), JobOptions{}, caller)
 			if err != nil {
@@ -38,17 +40,17 @@ func TestLog(t *testing.T) {
 				t.Error(err)
 			}
 			return j
-		}, messageCanceled, "", false},
+		}, messageCanceled, "import of docker://example.com/b was canceled", "", false},
 		{"prepared", func() *Job {
 			j := started(t)(f.Prepare(request("example.com/a"), JobOptions{}, caller))
 			finished(t, j, ResultDone)
 			return j
-		}, messagePrepared, manifest, true},
+		}, messagePrepared, "prepared docker://example.com/a, 2.0 KB to fetch, 0 of 1 layer present", manifest, true},
 		{"succeeded", func() *Job {
 			j := started(t)(f.Import(request("example.com/a"), JobOptions{}, caller))
 			finished(t, j, ResultDone)
 			return j
-		}, messageSucceeded, manifest, true},
+		}, messageSucceeded, "imported docker://example.com/a, 2.0 KB fetched, 0 of 1 layer present, commit ", manifest, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -68,6 +70,9 @@ func TestLog(t *testing.T) {
 			end := record(tt.message)
 			if end == nil {
 				t.Fatal("the end is not logged")
+			}
+			if !strings.HasPrefix(end.Message, tt.line) || strings.Contains(end.Message, "\n") {
+				t.Errorf("the record is %q, want a line that begins with %q", end.Message, tt.line)
 			}
 			want := logrus.Fields{
 				"job-id": j.ID(), "job-type": j.Status().Type, "image": j.Status().Image,

@@ -61,7 +61,7 @@ func (m *Manager) restoreJob(id uint64, record jobRecord) error {
 	if j.status.State != StateFinished {
 		j.stopped = importer.KindInterrupted
 		j.end("", errors.New("the daemon that ran it is gone"))
-		m.logFinished(j)
+		m.logFinished(j, "")
 		m.saveJob(j)
 	}
 	return nil

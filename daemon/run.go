@@ -88,7 +88,7 @@ func (m *Manager) progress(j *job, p importer.Progress) {
 	m.changed(j)
 	if now := time.Now(); now.Sub(j.logged) >= progressLogInterval {
 		j.logged = now
-		m.jobLog(j).Info(j.status.StatusText)
+		m.jobLog(j).Infof("%s: %s", oneJob(j), j.status.StatusText)
 	}
 }
 
@@ -130,7 +130,7 @@ func (m *Manager) finish(j *job, out outcome, err error) {
 	}
 	j.end(out.text, err)
 	m.active = slices.DeleteFunc(m.active, func(other *job) bool { return other == j })
-	m.logFinished(j)
+	m.logFinished(j, out.record)
 	m.saveJob(j)
 	m.emitJob(JobFinished, j)
 	if out.changed {

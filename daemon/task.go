@@ -39,7 +39,8 @@ type task struct {
 
 // outcome is what a job that ran has to show. Of one that failed only changed counts.
 type outcome struct {
-	text    string           // one line for people
+	text    string           // one line for people who see the job's image beside it
+	record  string           // one line for the log, which names the image; empty: made of text
 	changed bool             // what Images answers may be another thing than before
 	result  *importer.Result // of an import
 	plan    *importer.Plan   // of a prepare

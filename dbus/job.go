@@ -197,10 +197,23 @@ func importResults(result *importer.Result) properties {
 		"manifest-digest": string(result.ManifestDigest),
 		"config-digest":   string(result.ConfigDigest),
 		"already-present": result.AlreadyPresent,
+		"changed":         result.Changed,
+		"from":            versionEntries(result.From),
+		"to":              versionEntries(&result.To),
 		"layers-fetched":  uint32(len(fetched)),
 		"bytes-fetched":   result.BytesFetched,
 		"filtered":        filteredEntries(result),
 	}
+}
+
+// versionEntries describes one of the images that a name stands for over time; nil has no entries.
+func versionEntries(v *importer.ImageVersion) map[string]godbus.Variant {
+	if v == nil {
+		return map[string]godbus.Variant{}
+	}
+	return variants(properties{
+		"version": busText(v.Version), "manifest-digest": string(v.ManifestDigest), "commit": v.Commit,
+	})
 }
 
 // filteredEntries counts the entries that were left out, by their top-level directory. Of an image

@@ -85,7 +85,7 @@ func TestSignalsOfAJob(t *testing.T) {
 			}
 		}
 	}
-	if job["State"] != "finished" || job["Result"] != "done" || job["Progress"] != 1.0 || job["StatusText"] != "imported" {
+	if job["State"] != "finished" || job["Result"] != "done" || job["Progress"] != 1.0 || !strings.HasPrefix(fmt.Sprint(job["StatusText"]), "imported 1.0, ") {
 		t.Errorf("the job's last properties are %v", job)
 	}
 	if job["Id"] != nil || job["Image"] != nil {

@@ -82,7 +82,8 @@ func (plan *Plan) count() {
 // assessImage compares the plan with the image that its ref names now.
 func (p *Prepared) assessImage() error {
 	im, plan := p.im, &p.plan
-	plan.AlreadyPresent, plan.Commit, plan.PreviousDigest = false, "", ""
+	plan.AlreadyPresent, plan.Commit = false, ""
+	plan.PreviousDigest, plan.PreviousVersion, plan.PreviousCommit = "", "", ""
 	if plan.ImageRef == "" {
 		return nil
 	}
@@ -94,7 +95,7 @@ func (p *Prepared) assessImage() error {
 		return classify(StagePlan, stored.RefError(plan.ImageRef, err))
 	}
 	s, err := stored.ReadImage(im.repo, commit)
-	plan.PreviousDigest = s.Digest
+	plan.PreviousDigest, plan.PreviousVersion, plan.PreviousCommit = s.Digest, s.Config.Version(), commit.String()
 	if errors.Is(err, ostreerepo.ErrCorrupted) {
 		return classify(StagePlan, err)
 	}

@@ -3,6 +3,7 @@ package importer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -208,7 +209,21 @@ func (p *Prepared) result(present bool, fetched uint64) (*Result, error) {
 			Cached: l.Cached || present,
 		}
 	}
+	res.tellChange(plan)
 	return res, nil
+}
+
+// tellChange fills in what the image's name stood for before the import and stands for now.
+func (r *Result) tellChange(plan *Plan) {
+	r.To = ImageVersion{Version: plan.Version, ManifestDigest: r.ManifestDigest, Commit: r.Commit}
+	if plan.ImageRef == "" {
+		r.Changed = slices.ContainsFunc(r.Layers, func(l LayerResult) bool { return !l.Cached })
+		return
+	}
+	if plan.PreviousCommit != "" {
+		r.From = &ImageVersion{Version: plan.PreviousVersion, ManifestDigest: plan.PreviousDigest, Commit: plan.PreviousCommit}
+	}
+	r.Changed = r.From == nil || r.From.Commit != r.Commit
 }
 
 // closeStaging removes a staging repository. If that fails the next import removes it.

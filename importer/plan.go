@@ -55,6 +55,9 @@ type Plan struct {
 	Commit         string `json:"commit,omitempty"`
 	// PreviousDigest is the manifest digest of the image that ImageRef names now, or "".
 	PreviousDigest digest.Digest `json:"previous-digest,omitempty"`
+	// PreviousVersion and PreviousCommit are those of that image; both are "" where it has none, or cannot be read.
+	PreviousVersion string `json:"previous-version,omitempty"`
+	PreviousCommit  string `json:"previous-commit,omitempty"`
 
 	LayersToFetch int       `json:"layers-to-fetch"` // distinct ones
 	BytesToFetch  uint64    `json:"bytes-to-fetch"`  // compressed

@@ -12,10 +12,24 @@ type Result struct {
 	BaseCommit     *string       `json:"base-commit"`           // the OSTree commit inside; null: a plain image has none
 	VerifyText     string        `json:"verify-text,omitempty"` // what the check of that commit's signatures said
 	AlreadyPresent bool          `json:"already-present"`
-	Layers         []LayerResult `json:"layers"`
+	// Changed says that the image's name stands for another commit than before, which is true of a new name too. With Request.NoRef
+	// it says that a layer was fetched.
+	Changed bool `json:"changed"`
+	// From is what the name stood for before; null: nothing. To is what it stands for now.
+	From *ImageVersion `json:"from"`
+	To   ImageVersion  `json:"to"`
+
+	Layers []LayerResult `json:"layers"`
 	// Filtered counts, per layer that has any, the entries that the path rules left out.
 	Filtered     map[digest.Digest]map[string]uint32 `json:"filtered"`
 	BytesFetched uint64                              `json:"bytes-fetched"` // compressed, repeated attempts included
+}
+
+// ImageVersion is one of the images that a name stands for over time.
+type ImageVersion struct {
+	Version        string        `json:"version,omitempty"`         // as the image's label says; empty: it has none
+	ManifestDigest digest.Digest `json:"manifest-digest,omitempty"` // empty for an image that is too damaged to tell
+	Commit         string        `json:"commit,omitempty"`
 }
 
 // LayerResult is one layer of a Result.

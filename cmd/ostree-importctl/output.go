@@ -7,10 +7,10 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/ostree-importd/ostree-importd/daemon"
 )
 
 // printJSON writes v as the one document of --json.
@@ -21,16 +21,8 @@ func printJSON(w io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
-// printable replaces control characters by spaces: a text out of an image must
-// not command the terminal, nor break a line.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
-}
+// printable replaces control characters by spaces.
+func printable(text string) string { return daemon.OneLine(text) }
 
 // table prints rows as aligned columns below a header.
 func table(w io.Writer, header []string, rows [][]string) error {
@@ -60,12 +52,7 @@ func fields(w io.Writer, pairs ...[2]string) error {
 }
 
 // size prints bytes in decimal units: "1.5 MB".
-func size(bytes uint64) string {
-	if bytes < 1000 {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	return fmt.Sprintf("% .1f", decor.SizeB1000(bytes))
-}
+func size(bytes uint64) string { return daemon.SizeText(bytes) }
 
 // short is a digest as people compare it: the first twelve hex digits.
 func short(d digest.Digest) string {

@@ -69,7 +69,7 @@ func TestTextsOfImages(t *testing.T) {
 	if err := errors.Join(printImage(&out, image), printPlan(&out, plan)); err != nil {
 		t.Fatal(err)
 	}
-	out.WriteString(summary(&importer.Result{Filtered: image.Filtered}))
+	out.WriteString(summary(&importer.Result{Filtered: image.Filtered}, "image"))
 	if n := strings.Count(out.String(), "1 ]0;x  31m 2 3"); n != 6 {
 		t.Errorf("%d of 6 texts in %q", n, out.String())
 	}

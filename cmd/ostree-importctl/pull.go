@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ var pull = operation[importer.Request, importer.Result]{
 
 func pullCommand(s *settings) *cobra.Command {
 	var options requestOptions
+	var checkChanged bool
 	cmd := &cobra.Command{
 		Use:   "pull IMGREF",
 		Short: "Import an image and print its commit",
@@ -34,7 +36,10 @@ func pullCommand(s *settings) *cobra.Command {
 
 Layers that are present are not fetched again: a repeated pull does nothing,
 and an interrupted one goes on with what is missing. Over the bus, the first
-Ctrl-C cancels the job; a second one leaves it to the daemon.`,
+Ctrl-C cancels the job; a second one leaves it to the daemon.
+
+With --check-changed the exit code is 77 when the image's name stands for the
+same commit as before.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request, err := options.request(args[0])
@@ -45,34 +50,37 @@ Ctrl-C cancels the job; a second one leaves it to the daemon.`,
 			if err != nil {
 				return err
 			}
-			if s.json {
-				return printJSON(cmd.OutOrStdout(), result)
+			if err := printPulled(cmd.OutOrStdout(), s, request.Image, result); err != nil {
+				return err
 			}
-			if !s.quiet {
-				fmt.Fprintln(os.Stderr, summary(result))
-			}
-			if result.Commit != "" {
-				fmt.Fprintln(cmd.OutOrStdout(), result.Commit)
+			if checkChanged && !result.Changed {
+				return errNothingNew
 			}
 			return nil
 		},
 	}
 	options.register(cmd.Flags())
+	cmd.Flags().BoolVar(&checkChanged, "check-changed", false, "exit with 77 when nothing has changed")
 	return cmd
 }
 
-func summary(result *importer.Result) string {
-	if result.AlreadyPresent {
-		return fmt.Sprintf("%s is present, manifest %s", result.Reference, result.ManifestDigest)
+func printPulled(w io.Writer, s *settings, name string, result *importer.Result) error {
+	if s.json {
+		return printJSON(w, result)
 	}
-	cached := 0
-	for _, layer := range result.Layers {
-		if layer.Cached {
-			cached++
-		}
+	if !s.quiet {
+		fmt.Fprintln(os.Stderr, summary(result, name))
 	}
-	text := fmt.Sprintf("imported %s: %s, %d of them cached, %s fetched, manifest %s",
-		result.Reference, count(len(result.Layers), "layer", "layers"), cached, size(result.BytesFetched), result.ManifestDigest)
+	if result.Commit == "" {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, result.Commit)
+	return err
+}
+
+// summary says what a pull of the image that the caller calls name did.
+func summary(result *importer.Result, name string) string {
+	text := fmt.Sprintf("%s, manifest %s", daemon.ImportText(result, name), result.ManifestDigest)
 	if dropped := droppedText(result.Filtered); dropped != "" {
 		text += "\nleft out: " + dropped
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -45,6 +46,41 @@ func TestPull(t *testing.T) {
 		if fetched[l.Digest] > 0 {
 			t.Errorf("the second pull asked for layer %s", l.Digest)
 		}
+	}
+}
+
+// A pull says whether it has changed anything: in its text, its JSON, and by its exit code for those who ask for that.
+func TestPullTellsTheChange(t *testing.T) {
+	s := newStage(t, fixture.DaemonOptions{})
+	spec := func(version string) ociimage.Spec {
+		return ociimage.Spec{Labels: map[string]string{ocispec.AnnotationVersion: version}}
+	}
+	reference := s.reference("1")
+	var before importer.Result
+	for _, step := range []struct {
+		version string
+		code    int
+		text    string
+	}{
+		{"1.0", 0, "imported %s 1.0, "},
+		{"1.0", 77, "unchanged %s 1.0, "},
+		{"2.0", 0, "imported %s 1.0 → 2.0, "},
+		{"2.0", 77, "unchanged %s 2.0, "},
+	} {
+		s.registry.Push(t, build(t, spec(step.version), files("a"), files(step.version)), "os:1")
+		out := fixture.Run(t, s.bus.Ctl(t, "pull", "--tls-verify=false", "--check-changed", reference))
+		if want := fmt.Sprintf(step.text, reference); out.Code != step.code || !strings.Contains(out.Stderr, want) {
+			t.Errorf("version %s: exit code %d, want %d, and %q in\n%s", step.version, out.Code, step.code, want, out.Stderr)
+		}
+		again := pulled(t, fixture.Run(t, s.pull(t, reference)))
+		if again.Changed || again.From == nil || *again.From != again.To || again.To.Version != step.version || out.Stdout != again.Commit+"\n" {
+			t.Errorf("version %s: the next pull's result is %+v; printed was %q", step.version, again, out.Stdout)
+		}
+		before = again
+	}
+	s.registry.Push(t, build(t, spec("3.0"), files("b")), "os:1")
+	if next := pulled(t, fixture.Run(t, s.pull(t, reference))); !next.Changed || *next.From != before.To || next.To.Version != "3.0" {
+		t.Errorf("the result of a change is %+v", next)
 	}
 }
 
