@@ -20,7 +20,7 @@ const (
 	ImagesChanged EventType = "images-changed"
 )
 
-// Event is one thing that happened. Job is set for the Job events, PreparedID for PreparedRemoved.
+// Event is one thing that happened. No event is about a look-up (see JobType.IsLookup). Job is set for the Job events, PreparedID for PreparedRemoved.
 type Event struct {
 	Type       EventType `json:"type"`
 	Job        JobStatus `json:"job,omitzero"`
@@ -57,9 +57,9 @@ func (m *Manager) emit(e Event) {
 	}
 }
 
-// emitJob queues an event about a job, unless the job is one that no event may name yet.
+// emitJob queues an event about a job, unless the job is one that no event may name, or not yet.
 func (m *Manager) emitJob(typ EventType, j *job) {
-	if j.announced {
+	if j.announced && !j.work.Type.IsLookup() {
 		m.emit(Event{Type: typ, Job: j.status})
 	}
 }

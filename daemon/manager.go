@@ -93,6 +93,19 @@ func (m *Manager) Active() int {
 	return len(m.active)
 }
 
+// ActiveWithoutLookups is the number of jobs that are queued or running and that events tell of.
+func (m *Manager) ActiveWithoutLookups() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, j := range m.active {
+		if !j.work.Type.IsLookup() {
+			n++
+		}
+	}
+	return n
+}
+
 // Ping takes the lock that all work depends on, and returns. A watchdog calls it to notice a deadlock.
 func (m *Manager) Ping() {
 	m.mu.Lock()

@@ -30,6 +30,12 @@ const (
 	JobCheckUpdate   JobType = "check-update"
 )
 
+// IsLookup reports whether jobs of this type only find something out for whoever waits for the
+// answer. No event tells of them: nobody else has use for one, and many may ask often.
+func (t JobType) IsLookup() bool {
+	return t == JobPrepare || t == JobCompare || t == JobCheckUpdate
+}
+
 // JobState is where a job stands.
 //
 //	          Start, and a free slot

@@ -22,7 +22,7 @@ const statusWaiting = "Waiting for requests."
 // announcer turns the Manager's events into signals. All methods are for one goroutine.
 type announcer struct {
 	emit   func(path godbus.ObjectPath, signal string, values ...any)
-	active func() int        // queued and running jobs
+	active func() int        // queued and running jobs, look-ups excepted
 	status func(text string) // takes one line for the service manager
 
 	constant   []string // names of job properties that never change

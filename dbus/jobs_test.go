@@ -223,6 +223,9 @@ func TestPreparedObjects(t *testing.T) {
 	if commit, _ := results["commit"].Value().(string); len(commit) != 64 {
 		t.Errorf("the results are %v", results)
 	}
+	if first := awaitJobSignal(t, signals); first.Name != managerInterface+".JobNew" || first.Body[0] != id {
+		t.Errorf("the first signal is %v, not that of the import", first)
+	}
 	wantErrorName(t, object.Call(preparedInterface+".Import", 0, boolVariant("no-imgref")).Err, errorPrefix+"InvalidOption")
 	if err := object.Call(preparedInterface+".Discard", 0).Err; err != nil {
 		t.Fatal(err)

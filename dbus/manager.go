@@ -45,7 +45,7 @@ func (s *Server) managerProperties() properties {
 		"Features":        features,
 		"Repository":      s.repository,
 		"IdleTimeoutUSec": uint64(s.idleTimeout.Microseconds()),
-		"NJobs":           uint32(s.manager.Active()),
+		"NJobs":           uint32(s.manager.ActiveWithoutLookups()),
 	}
 }
 

@@ -145,11 +145,7 @@ func TestLookupsReachTheManager(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			answer := make(chan error, 1)
 			go func() { answer <- test.ask(t.Context()) }()
-			job := awaitSignal(t, signals, "JobNew")
-			for job.Body[2] != string(test.typ) {
-				job = awaitSignal(t, signals, "JobNew")
-			}
-			id := job.Body[0].(uint64)
+			id := s.awaitJob(t, conn, test.typ)
 			want, err := json.Marshal(test.request)
 			if err != nil {
 				t.Fatal(err)
@@ -161,11 +157,32 @@ func TestLookupsReachTheManager(t *testing.T) {
 				t.Error(err)
 			}
 			wantKind(t, receive(t, answer), importer.KindCanceled)
-			if removed := awaitSignal(t, signals, "JobRemoved"); removed.Body[0] != id {
-				t.Errorf("JobRemoved is %v", removed)
-			}
+			wantErrorName(t, s.manage(conn, "GetJob", id).Err, errorPrefix+"NoSuchJob")
 		})
 	}
+	// Nobody else hears of them.
+	id, _ := s.startImport(t, conn, "docker://example.com/image:2", nil)
+	if signal := awaitJobSignal(t, signals); signal.Name != managerInterface+".JobNew" || signal.Body[0] != id {
+		t.Errorf("a look-up sent %v", signal)
+	}
+}
+
+// awaitJob waits until there is a job of a type that has not finished, and returns its id.
+func (s *suite) awaitJob(t *testing.T, conn *godbus.Conn, typ daemon.JobType) uint64 {
+	t.Helper()
+	for t.Context().Err() == nil {
+		var jobs []listedJob
+		if err := s.manage(conn, "ListJobs").Store(&jobs); err != nil {
+			t.Fatal(err)
+		}
+		for _, job := range jobs {
+			if job.Type == string(typ) && job.State != string(daemon.StateFinished) {
+				return job.ID
+			}
+		}
+	}
+	t.Fatalf("there is no job of type %s", typ)
+	return 0
 }
 
 func TestImageIsRemovedByItsObject(t *testing.T) {

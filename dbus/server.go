@@ -118,7 +118,7 @@ func (s *Server) Run(ctx context.Context) error {
 	stop, announced := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(announced)
-		newAnnouncer(s.manager.Active, s.emit, s.showStatus).run(s.events, stop, s.calls.touch)
+		newAnnouncer(s.manager.ActiveWithoutLookups, s.emit, s.showStatus).run(s.events, stop, s.calls.touch)
 	}()
 	s.notify("READY=1", "STATUS="+statusWaiting)
 	err := s.serve(ctx)

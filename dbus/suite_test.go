@@ -186,6 +186,17 @@ func awaitSignal(t *testing.T, signals <-chan *godbus.Signal, member string) *go
 	}
 }
 
+// awaitJobSignal waits for the next signal that is about a job.
+func awaitJobSignal(t *testing.T, signals <-chan *godbus.Signal) *godbus.Signal {
+	t.Helper()
+	for {
+		signal := receive(t, signals)
+		if strings.HasPrefix(signal.Name, managerInterface+".Job") || strings.HasPrefix(string(signal.Path), string(jobsPath)) {
+			return signal
+		}
+	}
+}
+
 // wait waits for a job over the bus.
 func (s *suite) wait(conn *godbus.Conn, path godbus.ObjectPath) error {
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)

@@ -78,8 +78,9 @@ func monitorCommand(s *settings) *cobra.Command {
 		Short: "Follow the daemon's jobs until interrupted",
 		Long: `Follow the daemon's jobs until interrupted.
 
-With --json each line is one JSON document. It neither starts the daemon nor
-keeps it from its idle exit.`,
+With --json each line is one JSON document. What only looks something up,
+such as prepare and diff, is not among the jobs. The verb neither starts the
+daemon nor keeps it from its idle exit.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := context.WithCancel(cmd.Context())
