@@ -41,6 +41,8 @@ type permission struct {
 	// unnamed, if not nil, says why the details cannot name what the call is about. Nobody gets such
 	// a permission from polkit.
 	unnamed error
+	// places are the paths that what is permitted opens.
+	places []place
 }
 
 // fetching is the permission to fetch an image. It is action when the image comes from a registry that is reached as the host's
@@ -58,13 +60,14 @@ func fetching(action, image, target string, access importer.Access) (permission,
 	if target != "" {
 		details["target"] = target
 	}
-	return permission{action: action, details: details}, nil
+	places := append(imagePlaces(ref.Image), accessPlaces(access)...)
+	return permission{action: action, details: details, places: places}, nil
 }
 
 // writing is the permission to have a privileged process write a stored image to where the caller says.
-func writing(image, destination string) permission {
+func writing(image, destination string, places ...place) permission {
 	p := onStored(actionExport, []string{image})
-	p.details["destination"] = destination
+	p.details["destination"], p.places = destination, places
 	return p
 }
 
@@ -119,7 +122,8 @@ func storedImage(text string) (reference.Image, bool) {
 }
 
 // onOrigin is onStored for what also asks the image's origin. That was named when the image was imported; other ways to reach
-// it take import-untrusted. An image whose name is an unclean path is refused: its origin is not where a rule sees it.
+// it take import-untrusted. An image whose name is an unclean path is refused: its origin is not where a rule sees it. Whether an
+// origin is opened is for the caller to add to the places.
 func onOrigin(action string, images []string, access importer.Access) (permission, error) {
 	for _, text := range images {
 		image, isImage := storedImage(text)
@@ -137,7 +141,9 @@ func onOrigin(action string, images []string, access importer.Access) (permissio
 	if !access.IsZero() {
 		action = actionImportUntrusted
 	}
-	return onStored(action, images), nil
+	p := onStored(action, images)
+	p.places = accessPlaces(access)
+	return p, nil
 }
 
 // printedImage is the image in the form that lists show, if it can be read.
@@ -152,15 +158,18 @@ func printedImage(text string) string {
 // authorize decides whether the caller may do what takes the permission, and returns who that is. options are the names of the
 // options that were given.
 func (s *Server) authorize(c *call, p permission, options []string) (daemon.Caller, error) {
-	caller, privileged, err := s.identify(c)
-	if err != nil || privileged {
-		return caller, err
+	who, err := s.identify(c)
+	if err == nil {
+		err = checkPlaces(who.pid, p.places)
+	}
+	if err != nil || who.privileged {
+		return who.Caller, err
 	}
 	if p.unnamed != nil {
-		return caller, p.unnamed
+		return who.Caller, p.unnamed
 	}
 	p.details["options"] = strings.Join(options, ",")
-	return caller, s.askPolkit(c, p)
+	return who.Caller, s.askPolkit(c, p)
 }
 
 // askPolkit asks polkit for a permission of the caller. The question holds no text that the caller
@@ -183,31 +192,38 @@ func (s *Server) authorizeCancel(c *call, status daemon.JobStatus) error {
 
 // requirePrivilege refuses everybody who would have to ask polkit.
 func (s *Server) requirePrivilege(c *call) error {
-	_, privileged, err := s.identify(c)
-	if err == nil && !privileged {
+	who, err := s.identify(c)
+	if err == nil && !who.privileged {
 		err = standardError(errAccessDenied, "only root may do this")
 	}
 	return err
 }
 
+// identity is what the bus says of a caller.
+type identity struct {
+	daemon.Caller
+	pid        uint32 // 0 when it is not known; the process may be another one by now
+	privileged bool
+}
+
 // identify asks the bus who the caller is.
-func (s *Server) identify(c *call) (caller daemon.Caller, privileged bool, err error) {
+func (s *Server) identify(c *call) (identity, error) {
 	var credentials map[string]godbus.Variant
-	err = c.outside(func() error {
+	err := c.outside(func() error {
 		return callBus(c.ctx, s.conn, "GetConnectionCredentials", c.key.sender).Store(&credentials)
 	})
 	if err != nil {
-		return caller, false, standardError(errAccessDenied, "cannot tell who calls: %v", err)
+		return identity{}, standardError(errAccessDenied, "cannot tell who calls: %v", err)
 	}
 	uid, known := credentials["UnixUserID"].Value().(uint32)
 	if !known {
-		return caller, false, standardError(errAccessDenied, "cannot tell who calls: the bus does not know the user")
+		return identity{}, standardError(errAccessDenied, "cannot tell who calls: the bus does not know the user")
 	}
-	caller.UID = uid
+	who := identity{Caller: daemon.Caller{UID: uid}, privileged: isPrivileged(uid)}
 	if pid, known := credentials["ProcessID"].Value().(uint32); known {
-		caller.Unit = unitOf(pid)
+		who.pid, who.Unit = pid, unitOf(pid)
 	}
-	return caller, isPrivileged(uid), nil
+	return who, nil
 }
 
 // unitOf is the systemd unit that a process is in, or "". It is for the log and the records only: the process may be another

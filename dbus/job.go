@@ -59,14 +59,14 @@ func finished(c *call, job *daemon.Job) (daemon.JobStatus, error) {
 // cancel withdraws the wish of a caller who has asked for the job. Who has not takes an
 // authorization, and stops it for all.
 func (s *Server) cancel(c *call, job *daemon.Job) error {
-	caller, privileged, err := s.identify(c)
+	who, err := s.identify(c)
 	if err != nil {
 		return err
 	}
-	if asked, err := job.Withdraw(caller.UID); asked || err != nil {
+	if asked, err := job.Withdraw(who.UID); asked || err != nil {
 		return err
 	}
-	if !privileged {
+	if !who.privileged {
 		if err := s.authorizeCancel(c, job.Status()); err != nil {
 			return err
 		}

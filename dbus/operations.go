@@ -1,6 +1,8 @@
 package dbus
 
 import (
+	"slices"
+
 	godbus "github.com/godbus/dbus/v5"
 
 	"github.com/ostree-importd/ostree-importd/daemon"
@@ -80,6 +82,7 @@ func (s *Server) encapsulate(c *call) ([]any, error) {
 	p := permission{action: actionExport, details: map[string]string{
 		"image": r.Rev, "destination": r.Destination, "prior": printedImage(r.Prior),
 	}}
+	p.places = slices.Concat(destinationPlaces(r.Destination), originPlaces(r.Prior), accessPlaces(r.Access))
 	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Encapsulate(r, o.job, caller)
 	})
@@ -94,7 +97,8 @@ func (s *Server) export(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.operate(c, o, writing(r.Image, r.Destination), func(caller daemon.Caller) (*daemon.Job, error) {
+	p := writing(r.Image, r.Destination, append(destinationPlaces(r.Destination), accessPlaces(r.Access)...)...)
+	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Export(r, o.job, caller)
 	})
 }
@@ -111,7 +115,8 @@ func (s *Server) copyImage(c *call) ([]any, error) {
 	if r.Repository, err = reference.CleanPath(r.Repository); err != nil {
 		return nil, invalidOption("the destination: %w", err)
 	}
-	return s.operate(c, o, writing(r.Image, r.Repository), func(caller daemon.Caller) (*daemon.Job, error) {
+	p := writing(r.Image, r.Repository, place{path: r.Repository, written: true})
+	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Copy(r, o.job, caller)
 	})
 }
@@ -181,6 +186,9 @@ func (s *Server) compare(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.Other == "" {
+		p.places = append(p.places, originPlaces(r.Image)...)
+	}
 	caller, err := s.authorize(c, p, names)
 	if err != nil {
 		return nil, err
@@ -205,6 +213,9 @@ func (s *Server) answerWithUpdate(c *call, r importer.UpdateRequest, names []str
 	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access)
 	if err != nil {
 		return nil, err
+	}
+	if !r.Offline && !r.Forget {
+		p.places = append(p.places, originPlaces(r.Image)...)
 	}
 	caller, err := s.authorize(c, p, names)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -106,8 +105,13 @@ func accessOptions(a *importer.Access) []option {
 		pathOption("cert-dir", &a.CertDir),
 		{name: "insecure-skip-tls-verification", value: &a.SkipTLSVerify},
 		{name: "decryption-keys", value: &a.DecryptionKeys, check: func() error {
-			if slices.Contains(a.DecryptionKeys, "") {
-				return errors.New("one of the keys is empty")
+			for _, key := range a.DecryptionKeys {
+				if key == "" {
+					return errors.New("one of the keys is empty")
+				}
+				if path, _, isFile := importer.KeyFile(key); isFile && !filepath.IsAbs(path) {
+					return errors.New("one of the keys is not at an absolute path")
+				}
 			}
 			return nil
 		}},

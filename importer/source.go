@@ -3,6 +3,7 @@ package importer
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -41,6 +42,18 @@ type Access struct {
 // IsZero tells whether nothing is asked for; an empty list of keys is none.
 func (a Access) IsZero() bool {
 	return a.AuthFile == "" && !a.Anonymous && a.CertDir == "" && !a.SkipTLSVerify && len(a.DecryptionKeys) == 0
+}
+
+// KeyFile parts a decryption key as ocicrypt-keys(7) and skopeo write it: the path of a file, and a password that begins with the
+// first colon, "" for none. isFile is false for a key that a provider or a token holds.
+func KeyFile(key string) (path, password string, isFile bool) {
+	if strings.HasPrefix(key, "provider:") || strings.HasPrefix(key, "pkcs11:") {
+		return "", "", false
+	}
+	if colon := strings.IndexByte(key, ':'); colon >= 0 {
+		return key[:colon], key[colon:], true
+	}
+	return key, "", true
 }
 
 // LayerSource is a Source that may store layers in another way than the manifest says.

@@ -25,7 +25,7 @@ func (o *accessOptions) access() (access importer.Access, err error) {
 	access.Anonymous = o.anonymous
 	access.SkipTLSVerify = !o.tlsVerify
 	for _, key := range o.decryptionKeys {
-		if key, err = absolute(key); err != nil {
+		if key, err = absoluteKey(key); err != nil {
 			return access, err
 		}
 		access.DecryptionKeys = append(access.DecryptionKeys, key)
@@ -35,4 +35,15 @@ func (o *accessOptions) access() (access importer.Access, err error) {
 	}
 	access.CertDir, err = absolute(o.certDir)
 	return access, err
+}
+
+// absoluteKey makes the path in a decryption key absolute. What follows its first
+// colon is a password, and what names a provider or a token has no path.
+func absoluteKey(key string) (string, error) {
+	path, password, isFile := importer.KeyFile(key)
+	if !isFile {
+		return key, nil
+	}
+	path, err := absolute(path)
+	return path + password, err
 }

@@ -34,19 +34,22 @@ func absoluteImage(text string) (string, error) {
 	return ref.String(), nil
 }
 
-// makeAbsolute makes the path of an image absolute; moved is false for one
-// that is no relative path.
+// makeAbsolute makes the path of an image absolute and leaves its tag alone;
+// moved is false for one that is no relative path.
 func makeAbsolute(image *reference.Image) (moved bool, err error) {
-	switch image.Transport {
-	case reference.TransportOCI, reference.TransportOCIArchive, reference.TransportDockerArchive, reference.TransportDir:
-	default:
+	path, tag, isPath := image.Path()
+	if !isPath || path == "" || filepath.IsAbs(path) {
 		return false, nil
 	}
-	if filepath.IsAbs(image.Name) {
-		return false, nil
+	if path, err = absolute(path); err != nil {
+		return false, err
 	}
-	image.Name, err = filepath.Abs(image.Name)
-	return err == nil, err
+	if image.Transport != reference.TransportDir && strings.Contains(path, ":") {
+		return false, usageError{fmt.Errorf("the path %q has a colon, where a tag would begin; "+
+			"work from a directory without one", path)}
+	}
+	image.Name = path + tag
+	return true, nil
 }
 
 // storedImage is absoluteImage for the name of a stored image, which can be
@@ -74,7 +77,7 @@ func absoluteDestination(text string) (string, error) {
 		if !is {
 			continue
 		}
-		if path == "" {
+		if path == "" || strings.HasSuffix(path, "/") {
 			return "", usageError{fmt.Errorf("%q: a file has to follow", text)}
 		}
 		path, err := absolute(path)

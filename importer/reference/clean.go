@@ -22,16 +22,11 @@ func CleanPath(path string) (string, error) {
 // Clean returns the image with its path, if its transport has one, as CleanPath returns it. The paths
 // of a containers-storage name have to be clean.
 func (i Image) Clean() (Image, error) {
-	path, rest := i.Name, ""
-	switch i.Transport {
-	case TransportDir:
-	case TransportOCI, TransportOCIArchive, TransportDockerArchive:
-		if colon := strings.IndexByte(path, ':'); colon >= 0 {
-			path, rest = path[:colon], path[colon:]
-		}
-	case TransportContainersStorage:
+	if i.Transport == TransportContainersStorage {
 		return i, checkStore(i.Name)
-	default:
+	}
+	path, rest, isPath := i.Path()
+	if !isPath {
 		return i, nil
 	}
 	path, err := CleanPath(path)

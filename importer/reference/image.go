@@ -84,6 +84,22 @@ func (i Image) String() string {
 	return string(i.Transport) + ":" + i.Name
 }
 
+// Path parts the name of an image that is a file or a directory of this host: its path, and what follows, which is "" or begins
+// with the first colon. As in containers-transports(5) only a directory of the transport dir can have a colon. isPath is false for
+// the other transports.
+func (i Image) Path() (path, rest string, isPath bool) {
+	switch i.Transport {
+	case TransportDir:
+		return i.Name, "", true
+	case TransportOCI, TransportOCIArchive, TransportDockerArchive:
+		if colon := strings.IndexByte(i.Name, ':'); colon >= 0 {
+			return i.Name[:colon], i.Name[colon:], true
+		}
+		return i.Name, "", true
+	}
+	return "", "", false
+}
+
 // Digest is the manifest digest that a registry image's name pins, or "" when it pins none or is of another transport.
 func (i Image) Digest() digest.Digest {
 	if i.Transport != TransportRegistry {

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ostree-importd/ostree-importd/daemon"
+	"github.com/ostree-importd/ostree-importd/dbus"
+	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/tests/fixture"
+	"github.com/ostree-importd/ostree-importd/tests/fixture/ociimage"
+)
+
+// Paths of the caller that the daemon's unit hides from it are called that, and not missing; nothing is written there.
+func TestHiddenPaths(t *testing.T) {
+	hidden, open := t.TempDir(), t.TempDir()
+	s := newStage(t, fixture.DaemonOptions{Hidden: []string{hidden}})
+	img := build(t, ociimage.Spec{}, files("a"))
+	for _, dir := range []string{hidden, open} {
+		if err := img.WriteLayout(filepath.Join(dir, "image"), "1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "auth.json"), []byte(`{"auths": {}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fixture.MustRun(t, "ostree", "--repo="+filepath.Join(hidden, "repo"), "init", "--mode=bare-user")
+	if err := os.Symlink(hidden, filepath.Join(open, "link")); err != nil {
+		t.Fatal(err)
+	}
+	stored := "oci:" + open + "/image:1"
+	pulled(t, fixture.Run(t, s.bus.Ctl(t, "pull", "--json", stored)))
+	_, registry := s.push(t, "1", files("a"))
+	for _, args := range [][]string{
+		{"copy", stored, "--to-repo=" + hidden + "/repo"},
+		{"pull", registry, "--cert-dir=" + hidden},
+	} {
+		out := fixture.Run(t, s.bus.Ctl(t, args...))
+		if out.Code != 2 || !strings.Contains(out.Stderr, "the daemon cannot") || !strings.Contains(out.Stderr, "--local") {
+			t.Errorf("%q exits %d: %s", args, out.Code, out.Stderr)
+		}
+	}
+
+	// A client that passes no descriptors.
+	for name, err := range hiddenCalls(t, s.bus.Client(t), stored, registry, hidden, open) {
+		if importer.KindOf(err) != importer.KindInvalidOption || !strings.Contains(err.Error(), "the daemon cannot") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	entries, err := os.ReadDir(hidden)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("%s, %v, want what the test has put there", entries, err)
+	}
+}
+
+// hiddenCalls makes calls that each name something hidden, and gives their errors.
+func hiddenCalls(t *testing.T, client *dbus.Client, stored, registry, hidden, open string) map[string]error {
+	t.Helper()
+	ctx, errs, options := t.Context(), map[string]error{}, daemon.JobOptions{}
+	for name, r := range map[string]importer.Request{
+		"directory":          {Image: "oci:" + hidden + "/image:1"},
+		"docker directory":   {Image: "dir:" + hidden + "/image"},
+		"archive":            {Image: "oci-archive:" + hidden + "/image.tar"},
+		"docker archive":     {Image: "docker-archive:" + hidden + "/image.tar:x:1"},
+		"signed":             {Image: "ostree-image-signed:oci:" + hidden + "/image"},
+		"nothing there":      {Image: "oci:" + hidden + "/nothing"},
+		"by way of a link":   {Image: "oci:" + open + "/link/image:1"},
+		"credentials":        {Image: registry, Access: importer.Access{AuthFile: hidden + "/auth.json"}},
+		"certificates":       {Image: registry, Access: importer.Access{CertDir: hidden}},
+		"a key":              {Image: registry, Access: importer.Access{DecryptionKeys: []string{hidden + "/key:secret"}}},
+		"one of two objects": {Image: stored, Access: importer.Access{AuthFile: hidden + "/auth.json"}},
+	} {
+		_, errs["import: "+name] = client.Import(ctx, r, options)
+		_, errs["prepare: "+name] = client.Prepare(ctx, r, options)
+		_, errs["unencapsulate: "+name] = client.Unencapsulate(ctx, importer.UnencapsulateRequest{Image: r.Image, Access: r.Access}, options)
+	}
+	for _, to := range []string{"tar:%s/o", "squashfs:%s/o", "erofs:%s/o", "oci:%s/o:1", "oci-archive:%s/o.tar", "oci:%s/o"} {
+		for _, dir := range []string{hidden, open + "/link"} {
+			to := fmt.Sprintf(to, dir)
+			_, errs["export to "+to] = client.Export(ctx, importer.ExportRequest{Image: stored, Destination: to}, options)
+			_, errs["encapsulate to "+to] = client.Encapsulate(ctx, importer.EncapsulateRequest{Rev: "x", Destination: to}, options)
+		}
+	}
+	_, errs["copy"] = client.Copy(ctx, importer.CopyRequest{Image: stored, Repository: hidden + "/repo"}, options)
+	_, errs["prior"] = client.Encapsulate(ctx, importer.EncapsulateRequest{
+		Rev: "x", Destination: "oci:" + open + "/o", Prior: "oci:" + hidden + "/image"}, options)
+	_, errs["compare"] = client.Compare(ctx, importer.CompareRequest{Image: "oci:" + hidden + "/image:1"})
+	_, errs["check for an update"] = client.CheckUpdate(ctx, importer.UpdateRequest{Image: "oci:" + hidden + "/image:1"})
+	return errs
+}
