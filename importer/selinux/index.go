@@ -10,7 +10,8 @@ import (
 type index struct {
 	// exact holds those of single paths, the last first.
 	exact map[string][]*spec
-	// patterns holds the others by their key, as positions in specs in ascending order. lengths are those of the keys.
+	// patterns holds the others by their key, as positions in specs in ascending order. lengths are
+	// those of the keys.
 	patterns map[string][]int32
 	lengths  []int
 	specs    []*spec
@@ -35,9 +36,9 @@ func newIndex(specs []*spec) *index {
 	return x
 }
 
-// find gives the specification that counts for a path and a mode, nil for none, and the steps that this took. A mode without a file
-// type is that of any. It fails when more steps are needed than are left, or when it takes too long to tell whether a specification
-// matches.
+// find gives the specification that counts for a path and a mode, nil for none, and the steps that
+// this took. A mode without a file type is that of any. It fails when more steps are needed than
+// are left, or when it takes too long to tell whether a specification matches.
 func (x *index) find(path string, mode uint32, left int64) (found *spec, steps int64, err error) {
 	if left < 0 {
 		return nil, 0, errEffort
@@ -82,7 +83,8 @@ func (x *index) candidates(path string, lists [][]int32, steps int64) ([][]int32
 	return lists, steps
 }
 
-// takeLast takes the last specification of all lists off its list, and gives nil when they are empty.
+// takeLast takes the last specification of all lists off its list, and gives nil when they are
+// empty.
 func (x *index) takeLast(lists [][]int32) *spec {
 	last, from := int32(-1), 0
 	for i, list := range lists {

@@ -52,7 +52,8 @@ func ostree(t testing.TB, repo *ostreerepo.Repo, subcommand string, args ...stri
 	return string(out)
 }
 
-// paths are what a tree holds: absolute paths with their modes. The directories above them need not be named.
+// paths are what a tree holds: absolute paths with their modes. The directories above them need not
+// be named.
 type paths map[string]uint32
 
 func (p paths) add(mode uint32, names ...string) paths {
@@ -62,7 +63,8 @@ func (p paths) add(mode uint32, names ...string) paths {
 	return p
 }
 
-// policyDir writes a policy below a new directory, as a deployment has it. files are those in contexts/files.
+// policyDir writes a policy below a new directory, as a deployment has it. files are those in
+// contexts/files.
 func policyDir(t testing.TB, files map[string]string) string {
 	t.Helper()
 	all := map[string]string{"config": "SELINUX=enforcing\nSELINUXTYPE=test\n", "test/policy/policy.33": "binary"}

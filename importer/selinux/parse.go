@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Bounds of what the files hold. Fedora's policy has about 7,000 specifications, which weigh 80,000.
+// Bounds of what the files hold. Fedora's policy has about 7,000 specifications, which weigh
+// 80,000.
 const (
 	maxSpecs       = 200_000
 	maxTotalWeight = 2_000_000
@@ -28,7 +29,8 @@ type parser struct {
 	weight int
 }
 
-// file reads one file of specifications: lines of an expression, optionally a file type, and a label.
+// file reads one file of specifications: lines of an expression, optionally a file type, and a
+// label.
 func (p *parser) file(ctx context.Context, name, text string) error {
 	number := 0
 	for line := range strings.Lines(text) {
@@ -117,7 +119,8 @@ type substitution struct {
 // substitutions are those of one file, by the path that they are for.
 type substitutions map[string]substitution
 
-// maxSubstituted is the length, in bytes, of a path in a substitution: every path that it is for is matched with that much more.
+// maxSubstituted is the length, in bytes, of a path in a substitution: every path that it is for is
+// matched with that much more.
 const maxSubstituted = 4096
 
 // parseSubstitutions reads a file of them: lines of two fields, of which the last that fits counts.

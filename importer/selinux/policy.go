@@ -13,7 +13,8 @@ import (
 // XattrName is the extended attribute that holds a label.
 const XattrName = "security.selinux"
 
-// ErrUnusable says that a tree has a policy which is switched on but incomplete or not valid, so that libostree would refuse it, too.
+// ErrUnusable says that a tree has a policy which is switched on but incomplete or not valid, so
+// that libostree would refuse it, too.
 var ErrUnusable = errors.New("the SELinux policy can't be used")
 
 // Reader reads trees. *ostreerepo.Repo and *ostreerepo.Staging do.
@@ -22,8 +23,8 @@ type Reader interface {
 	OpenFile(c objects.Checksum) (objects.FileHeader, io.ReadCloser, error)
 }
 
-// Policy gives labels. Its methods may be called at the same time by several goroutines. A nil Policy is that of a tree without one: its
-// ID is empty, and it has no labels.
+// Policy gives labels. Its methods may be called at the same time by several goroutines. A nil
+// Policy is that of a tree without one: its ID is empty, and it has no labels.
 type Policy struct {
 	id    string
 	index *index
@@ -44,8 +45,9 @@ func newLabel(text string) *label {
 	return &label{text: text, xattr: objects.Xattr{Name: XattrName, Value: append([]byte(text), 0)}}
 }
 
-// Load reads the policy of the tree whose root is given. It is nil when the tree has none or has it disabled. Errors: ErrUnusable, those
-// of trees, and the cause that ctx ended of. What is wrong with a policy is said with file and line where there is one.
+// Load reads the policy of the tree whose root is given. It is nil when the tree has none or has it
+// disabled. Errors: ErrUnusable, those of trees, and the cause that ctx ended of. What is wrong
+// with a policy is said with file and line where there is one.
 func Load(ctx context.Context, trees Reader, root objects.Checksum) (*Policy, error) {
 	src, err := readSources(ctx, trees, root)
 	if err != nil {
@@ -64,8 +66,9 @@ func Load(ctx context.Context, trees Reader, root objects.Checksum) (*Policy, er
 	return p, nil
 }
 
-// ID identifies the policy of the tree whose root is given, without compiling it: Policy.ID of what Load gives, "" where that is nil. It
-// does not notice what makes a policy unusable except for missing files. Errors are those of Load.
+// ID identifies the policy of the tree whose root is given, without compiling it: Policy.ID of what
+// Load gives, "" where that is nil. It does not notice what makes a policy unusable except for
+// missing files. Errors are those of Load.
 func ID(ctx context.Context, trees Reader, root objects.Checksum) (string, error) {
 	src, err := readSources(ctx, trees, root)
 	if err != nil {
@@ -77,8 +80,9 @@ func ID(ctx context.Context, trees Reader, root objects.Checksum) (string, error
 	return src.id(), nil
 }
 
-// ID identifies what decides on labels: two policies with the same ID give the same. It is a SHA-256 in hexadecimal digits, of the files'
-// content alone: neither their own labels nor the repository's mode matter. It changes, too, when this package labels differently.
+// ID identifies what decides on labels: two policies with the same ID give the same. It is a
+// SHA-256 in hexadecimal digits, of the files' content alone: neither their own labels nor the
+// repository's mode matter. It changes, too, when this package labels differently.
 func (p *Policy) ID() string {
 	if p == nil {
 		return ""
@@ -86,9 +90,10 @@ func (p *Policy) ID() string {
 	return p.id
 }
 
-// Label gives the label of a path in the commit, which must be absolute and clean, without slashes that are doubled or at its end except
-// for that of the root. mode includes the file type in its S_IFMT bits; without one any specification counts. ok is false for a path that
-// the policy leaves without a label.
+// Label gives the label of a path in the commit, which must be absolute and clean, without slashes
+// that are doubled or at its end except for that of the root. mode includes the file type in its
+// S_IFMT bits; without one any specification counts. ok is false for a path that the policy leaves
+// without a label.
 func (p *Policy) Label(path string, mode uint32) (text string, ok bool) {
 	if l := p.find(path, mode); l != nil {
 		return l.text, true
@@ -96,8 +101,8 @@ func (p *Policy) Label(path string, mode uint32) (text string, ok bool) {
 	return "", false
 }
 
-// Xattr gives the label as the extended attribute that libostree stores: with a NUL at its end. The value is shared and must not be
-// changed. It is otherwise like Label.
+// Xattr gives the label as the extended attribute that libostree stores: with a NUL at its end. The
+// value is shared and must not be changed. It is otherwise like Label.
 func (p *Policy) Xattr(path string, mode uint32) (x objects.Xattr, ok bool) {
 	if l := p.find(path, mode); l != nil {
 		return l.xattr, true
@@ -105,9 +110,9 @@ func (p *Policy) Xattr(path string, mode uint32) (x objects.Xattr, ok bool) {
 	return objects.Xattr{}, false
 }
 
-// Err returns the first error of a look-up, or nil: that a regular expression took too long on a path, or all of them for all paths
-// so far. Then look-ups give no labels any more, and those given must not be stored. Ask it once all labels are known, or before, to
-// save the rest of the work.
+// Err returns the first error of a look-up, or nil: that a regular expression took too long on a
+// path, or all of them for all paths so far. Then look-ups give no labels any more, and those given
+// must not be stored. Ask it once all labels are known, or before, to save the rest of the work.
 func (p *Policy) Err() error {
 	if p == nil {
 		return nil

@@ -25,8 +25,8 @@ func with(files map[string]string, more ...string) map[string]string {
 	return files
 }
 
-// TestSameAsOstree compares labels with those that ostree gives. want names those that are the point of a case; all others are compared
-// as well.
+// TestSameAsOstree compares labels with those that ostree gives. want names those that are the
+// point of a case; all others are compared as well.
 func TestSameAsOstree(t *testing.T) {
 	long := strings.Repeat("x", 200)
 	tests := []struct {
@@ -84,8 +84,8 @@ func TestSameAsOstree(t *testing.T) {
 	}
 }
 
-// TestContradictions has policies that contradict themselves, which versions of libselinux resolve differently. What is expected here is
-// what 3.4 says; 3.11 agrees on the first two.
+// TestContradictions has policies that contradict themselves, which versions of libselinux resolve
+// differently. What is expected here is what 3.4 says; 3.11 agrees on the first two.
 func TestContradictions(t *testing.T) {
 	repo := newRepo(t, ostreerepo.ModeBareUser)
 	for _, tt := range []struct {
@@ -166,7 +166,8 @@ func TestUnusable(t *testing.T) {
 		name  string
 		files map[string]string
 		want  []string
-		// alone says that ostree would take it: it is refused here because of what it asks of the machine.
+		// alone says that ostree would take it: it is refused here because of what it asks of the
+		// machine.
 		alone bool
 	}{
 		{"no file of specifications", missing("t/contexts/files/file_contexts"), []string{"usr/etc/selinux/t", "file_contexts is missing", "SELINUX=disabled"}, false},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ostree-importd/ostree-importd/importer/selinux/pcre"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
@@ -19,7 +20,8 @@ import (
 // installed is Debian's policy. It need not be switched on.
 const installed = "/etc/selinux/default"
 
-// realPolicy copies the installed policy to where a commit has it, and switches it on. rewrite changes its text files.
+// realPolicy copies the installed policy to where a commit has it, and switches it on. rewrite
+// changes its text files.
 func realPolicy(t testing.TB, rewrite func(name, text string) string) string {
 	t.Helper()
 	needs.File(t, installed+"/contexts/files/file_contexts", "selinux-policy-default")
@@ -58,7 +60,8 @@ func numbered(name, text string) string {
 	return b.String()
 }
 
-// hostPaths gives paths of this machine, about as many as wanted, spread over all that its packages hold.
+// hostPaths gives paths of this machine, about as many as wanted, spread over all that its packages
+// hold.
 func hostPaths(t testing.TB, wanted int) paths {
 	t.Helper()
 	lists, err := filepath.Glob("/var/lib/dpkg/info/*.list")
@@ -91,7 +94,8 @@ func hostPaths(t testing.TB, wanted int) paths {
 	return all
 }
 
-// matchingPaths gives, for each expression of a policy, paths that it matches, and paths that are nearly such.
+// matchingPaths gives, for each expression of a policy, paths that it matches, and paths that are
+// nearly such.
 func matchingPaths(t testing.TB, p *Policy) paths {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -108,11 +112,11 @@ func matchingPaths(t testing.TB, p *Policy) paths {
 			all.addValid(mode, s.path)
 			continue
 		}
-		translated, err := translate(s.pattern, false)
+		translated, err := pcre.Translate(s.pattern, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		re, err := syntax.Parse(translated.text, syntax.Perl)
+		re, err := syntax.Parse(translated.Text, syntax.Perl)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +196,8 @@ func example(random *rand.Rand, re *syntax.Regexp) string {
 	return "" // assertions
 }
 
-// TestRealPolicy labels what this machine has, and paths made for every single specification, by Debian's policy.
+// TestRealPolicy labels what this machine has, and paths made for every single specification, by
+// Debian's policy.
 func TestRealPolicy(t *testing.T) {
 	const wanted = 3000
 	for _, test := range []struct {

@@ -29,19 +29,21 @@ type Stats struct {
 	Relabelled int64 // those of them whose label was another
 }
 
-// Relabel gives the tree in which every file, symlink and directory of tree has the label that the policy gives to its path: at is the
-// path of tree itself, "/" for a whole commit. What the policy leaves without a label gets none, though `ostree commit` would leave it
-// one that it has: so the result depends on the policy and on what the tree holds, not on the policies that it was labelled by before.
-// A nil policy changes nothing.
+// Relabel gives the tree in which every file, symlink and directory of tree has the label that the
+// policy gives to its path: at is the path of tree itself, "/" for a whole commit. What the policy
+// leaves without a label gets none, though `ostree commit` would leave it one that it has: so the
+// result depends on the policy and on what the tree holds, not on the policies that it was labelled
+// by before. A nil policy changes nothing.
 //
-// Objects are read through st, and only those are written into it of which a label changes, besides the directories above them. Errors:
-// those of st, ErrUnusable for an expression of the policy that takes too long, and the cause that ctx ended of.
+// Objects are read through st, and only those are written into it of which a label changes, besides
+// the directories above them. Errors: those of st, ErrUnusable for an expression of the policy that
+// takes too long, and the cause that ctx ended of.
 func Relabel(ctx context.Context, st ostreerepo.Objects, tree objects.TreeDir, p *Policy, at string) (objects.TreeDir, Stats, error) {
 	return relabel(ctx, st, tree, p, at, false)
 }
 
-// RelabelLayer is Relabel for the tree of a layer commit, in which whiteouts and opaque markers are not files of the image: they get no
-// label.
+// RelabelLayer is Relabel for the tree of a layer commit, in which whiteouts and opaque markers are
+// not files of the image: they get no label.
 func RelabelLayer(ctx context.Context, st ostreerepo.Objects, tree objects.TreeDir, p *Policy) (objects.TreeDir, Stats, error) {
 	return relabel(ctx, st, tree, p, "/", true)
 }
@@ -74,7 +76,8 @@ func relabel(
 	return done, stats, nil
 }
 
-// relabeller walks a tree. Subdirectories are done by several goroutines as long as there are workers to spare.
+// relabeller walks a tree. Subdirectories are done by several goroutines as long as there are
+// workers to spare.
 type relabeller struct {
 	st      ostreerepo.Objects
 	policy  *Policy
@@ -240,7 +243,8 @@ func (r *relabeller) label(path string, mode uint32) (*label, error) {
 	return l, r.policy.Err()
 }
 
-// remember gives what was made for a key before, or makes it. Two goroutines may make the same at the same time.
+// remember gives what was made for a key before, or makes it. Two goroutines may make the same at
+// the same time.
 func remember[K comparable](
 	r *relabeller, made map[K]objects.Checksum, key K, make func() (objects.Checksum, error),
 ) (objects.Checksum, error) {

@@ -253,7 +253,8 @@ func BenchmarkLoad(b *testing.B) {
 	})
 }
 
-// BenchmarkRelabel relabels 10,000 files of 8 KiB each in 500 directories: all of them, and then none.
+// BenchmarkRelabel relabels 10,000 files of 8 KiB each in 500 directories: all of them, and then
+// none.
 func BenchmarkRelabel(b *testing.B) {
 	repo := newRepo(b, ostreerepo.ModeBare)
 	p := load(b, repo, realPolicy(b, unchanged))

@@ -23,7 +23,8 @@ const (
 	maxPath   = 4096
 )
 
-// idDomain stands before what is hashed to an ID. It changes when the same policy gives other labels here than before.
+// idDomain stands before what is hashed to an ID. It changes when the same policy gives other
+// labels here than before.
 const idDomain = "ostree-importd selinux 1\x00"
 
 // The files that decide, below TYPE/contexts/files.
@@ -76,7 +77,8 @@ func readSources(ctx context.Context, trees Reader, root objects.Checksum) (*sou
 	return src, src.read(t)
 }
 
-// parseConfig reads the configuration as libostree does: nothing but lines that begin with one of two keys.
+// parseConfig reads the configuration as libostree does: nothing but lines that begin with one of
+// two keys.
 func parseConfig(text string) (c config, err error) {
 	if !utf8.ValidString(text) {
 		return c, errors.New("it is not UTF-8")
@@ -143,7 +145,8 @@ type tree struct {
 	root objects.Checksum
 }
 
-// follow finds what a path leads to, through symlinks, which stay inside the tree. What is not there is no error.
+// follow finds what a path leads to, through symlinks, which stay inside the tree. What is not
+// there is no error.
 func (t tree) follow(path string) (ostreerepo.Found, error) {
 	var done []string
 	todo := strings.Split(path, "/")

@@ -11,10 +11,9 @@ import (
 
 	"github.com/dlclark/regexp2"
 	"golang.org/x/sys/unix"
-)
 
-// matchTimeout ends a match that backtracks without end. An honest one takes microseconds.
-const matchTimeout = time.Second
+	"github.com/ostree-importd/ostree-importd/importer/selinux/pcre"
+)
 
 // spec is a specification: which paths get a label.
 type spec struct {
@@ -54,56 +53,44 @@ var fileKinds = map[string]uint32{
 	"-b": unix.S_IFBLK, "-c": unix.S_IFCHR, "-d": unix.S_IFDIR, "-p": unix.S_IFIFO, "-l": unix.S_IFLNK, "-s": unix.S_IFSOCK, "--": unix.S_IFREG,
 }
 
-// setPattern makes the specification match what a regular expression of the policy matches. It returns how much the expression weighs.
+// setPattern makes the specification match what a regular expression of the policy matches. It
+// returns how much the expression weighs.
 func (s *spec) setPattern(pattern string) (weight int, err error) {
 	if path, ok := literalPath(pattern); ok {
 		s.path = path
 		return 1, nil
 	}
 	s.pattern = pattern
-	t, err := translate(pattern, false)
+	t, err := pcre.Translate(pattern, false)
 	if err == nil {
 		s.form = formLinear
-		if simple, ok := formsOfRest[t.rest]; ok && t.prefix != "" {
+		if simple, ok := formsOfRest[t.Rest]; ok && t.Prefix != "" {
 			s.form = simple
-		} else if _, err := syntax.Parse(t.text, syntax.Perl); err != nil {
+		} else if _, err := syntax.Parse(t.Text, syntax.Perl); err != nil {
 			s.form = formGeneral
 		}
-	} else if errors.Is(err, errBacktrack) {
-		t, err = translate(pattern, true)
+	} else if errors.Is(err, pcre.ErrBacktracking) {
+		t, err = pcre.Translate(pattern, true)
 	}
 	if err != nil {
 		return 0, err
 	}
-	s.prefix, s.need, s.key, s.weight = t.prefix, t.need, t.prefix, int64(t.weight)
+	s.prefix, s.need, s.key, s.weight = t.Prefix, t.Need, t.Prefix, int64(t.Weight)
 	if stem := stemOf(pattern); len(stem) > len(s.key) {
 		s.key = stem
 	}
-	s.linear = sync.OnceValues(func() (*regexp.Regexp, error) { return regexp.Compile(t.text) })
-	s.general = sync.OnceValues(func() (*regexp2.Regexp, error) { return compileGeneral(pattern) })
+	s.linear = sync.OnceValues(func() (*regexp.Regexp, error) { return regexp.Compile(t.Text) })
+	s.general = sync.OnceValues(func() (*regexp2.Regexp, error) { return pcre.Backtracking(pattern) })
 	if s.form == formGeneral {
 		if _, err := s.general(); err != nil {
 			return 0, err
 		}
 	}
-	return t.weight, nil
+	return t.Weight, nil
 }
 
-func compileGeneral(pattern string) (*regexp2.Regexp, error) {
-	t, err := translate(pattern, true)
-	if err != nil {
-		return nil, err
-	}
-	re, err := regexp2.Compile(t.text, regexp2.None)
-	if err != nil {
-		return nil, err
-	}
-	re.MatchTimeout = matchTimeout
-	return re, nil
-}
-
-// literalPath gives the path that a pattern without operators stands for. Escapes other than these are left to the matcher, as
-// libselinux does.
+// literalPath gives the path that a pattern without operators stands for. Escapes other than these
+// are left to the matcher, as libselinux does.
 func literalPath(pattern string) (string, bool) {
 	const operators = ".^$?*+|[({])}"
 	path := make([]byte, 0, len(pattern))
@@ -126,9 +113,10 @@ func literalPath(pattern string) (string, bool) {
 // maxStems is how many directories make a stem.
 const maxStems = 3
 
-// stemOf gives the fixed directories that a pattern begins with, with the slash after the last. libselinux looks at a specification only
-// for paths in there, also where the expression by itself matches others: /a/b|/c is not for /c, and /a/? not for /a. Before version 3.8
-// that was true of the first directory only.
+// stemOf gives the fixed directories that a pattern begins with, with the slash after the last.
+// libselinux looks at a specification only for paths in there, also where the expression by itself
+// matches others: /a/b|/c is not for /c, and /a/? not for /a. Before version 3.8 that was true of
+// the first directory only.
 func stemOf(pattern string) string {
 	if !strings.HasPrefix(pattern, "/") {
 		return ""
@@ -154,29 +142,15 @@ func stemOf(pattern string) string {
 type subject struct {
 	path string
 	text string // with each byte as a character: what regular expressions see
-	// multiline says that the path holds a line break, before which $ matches: the short cuts don't hold then.
+	// multiline says that the path holds a line break, before which $ matches: the short cuts don't
+	// hold then.
 	multiline bool
 }
 
 func newSubject(path string) subject {
-	s := subject{path: path, text: path}
-	for i := range len(path) {
-		if path[i] >= 0x80 {
-			s.text = widen(path)
-			break
-		}
-	}
+	s := subject{path: path, text: pcre.Subject(path)}
 	s.multiline = strings.IndexByte(path, '\n') >= 0
 	return s
-}
-
-// widen makes a character of each byte.
-func widen(path string) string {
-	runes := make([]rune, len(path))
-	for i := range len(path) {
-		runes[i] = rune(path[i])
-	}
-	return string(runes)
 }
 
 // try is matches, and returns the steps that this took. It fails if more are needed than are left.
@@ -233,7 +207,7 @@ func (s *spec) matches(sub subject) (bool, error) {
 	}
 	ok, err := re.MatchString(sub.text)
 	if err != nil {
-		return false, fmt.Errorf("%s: matching %.200q took longer than %v; simplify the expression in the image's policy", s.where, sub.path, matchTimeout)
+		return false, fmt.Errorf("%s: matching %.200q took longer than %v; simplify the expression in the image's policy", s.where, sub.path, pcre.MatchTimeout)
 	}
 	return ok, nil
 }

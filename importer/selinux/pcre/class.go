@@ -1,4 +1,4 @@
-package selinux
+package pcre
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// byteSet is what an item of a regular expression matches. The sets are written out, since the meaning of \w and its like differs
-// between matchers, and so does the syntax of classes.
+// byteSet is what an item of a regular expression matches. The sets are written out, since the
+// meaning of \w and its like differs between matchers, and so does the syntax of classes.
 type byteSet [256]bool
 
 // bytesIn makes a set of ranges, each of two bytes: the first and the last.
@@ -142,7 +142,8 @@ func (t *translator) class() (set byteSet, err error) {
 	}
 }
 
-// rangeEnd reads the end of a range that began with the given byte, which is its end itself if no range follows.
+// rangeEnd reads the end of a range that began with the given byte, which is its end itself if no
+// range follows.
 func (t *translator) rangeEnd(first int) (int, error) {
 	rest := t.in[t.pos:]
 	if len(rest) < 2 || rest[0] != '-' || rest[1] == ']' {
@@ -271,14 +272,15 @@ func (t *translator) quoted() error {
 	return nil
 }
 
-// reference translates a back-reference to one of nine groups. PCRE2 takes larger numbers for octal ones, as the case may be.
+// reference translates a back-reference to one of nine groups. PCRE2 takes larger numbers for octal
+// ones, as the case may be.
 func (t *translator) reference(digit byte) error {
 	t.pos++
 	if t.pos < len(t.in) && isDigit(t.in[t.pos]) {
 		return errors.New("back-references of more than one digit are not supported")
 	}
 	if !t.backtrack {
-		return errBacktrack
+		return ErrBacktracking
 	}
 	t.backReference = max(t.backReference, int(digit-'0'))
 	t.item(`(?:\` + string(rune(digit)) + `)`)

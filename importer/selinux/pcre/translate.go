@@ -1,4 +1,4 @@
-package selinux
+package pcre
 
 import (
 	"errors"
@@ -17,51 +17,55 @@ const (
 	maxDepth   = 250   // groups in groups
 )
 
-// errBacktrack says that a pattern can't be written for a matcher without backtracking.
-var errBacktrack = errors.New("it needs a backtracking matcher")
+// ErrBacktracking reports that a pattern cannot be written for a matcher without backtracking.
+var ErrBacktracking = errors.New("it needs a backtracking matcher")
 
-// translation is a regular expression of a policy in the syntax that a Go matcher takes.
-type translation struct {
-	text   string
-	weight int
-	// prefix begins every path that matches, and rest is what follows it in the original.
-	prefix, rest string
-	// need is in every path that matches, after the prefix.
-	need string
+// Translation is a regular expression of a policy in the syntax that a Go matcher takes.
+type Translation struct {
+	// Text is the expression in the matcher's syntax.
+	Text string
+	// Weight is about how many steps it takes for each character of a path.
+	Weight int
+	// Prefix begins every path that matches, and Rest is what follows it in the original.
+	Prefix, Rest string
+	// Need is in every path that matches, after the prefix.
+	Need string
 }
 
-// translate writes a PCRE2 expression, put between ^ and $, for package regexp, or with backtrack for package regexp2. Both get the
-// path with each byte as one character. It fails with errBacktrack where only regexp2 will do, and with another error for what is no
-// valid expression or what is supported by neither.
+// Translate writes a PCRE2 expression, put between ^ and $, for package regexp, or with backtrack
+// for package regexp2. Both get the path with each byte as one character. It fails with
+// ErrBacktracking where only regexp2 will do, and with another error for what is no valid
+// expression or what is supported by neither.
 //
-// For package regexp the path must hold no line break, because PCRE2's $ matches before one at the end.
-func translate(pattern string, backtrack bool) (translation, error) {
+// For package regexp the path must hold no line break, because PCRE2's $ matches before one at the
+// end.
+func Translate(pattern string, backtrack bool) (Translation, error) {
 	if len(pattern) > maxPattern {
-		return translation{}, fmt.Errorf("it has %d bytes, more than %d", len(pattern), maxPattern)
+		return Translation{}, fmt.Errorf("it has %d bytes, more than %d", len(pattern), maxPattern)
 	}
 	t := &translator{in: pattern, backtrack: backtrack, plain: true, atom: -1, groups: []group{{}}}
 	t.out.WriteString("(?s)^")
 	for t.pos < len(t.in) {
 		if err := t.next(); err != nil {
-			return translation{}, err
+			return Translation{}, err
 		}
 	}
 	if len(t.groups) > 1 {
-		return translation{}, errors.New("a parenthesis is not closed")
+		return Translation{}, errors.New("a parenthesis is not closed")
 	}
 	if t.backReference > t.captures {
-		return translation{}, fmt.Errorf(`\%d refers to a group that is not there`, t.backReference)
+		return Translation{}, fmt.Errorf(`\%d refers to a group that is not there`, t.backReference)
 	}
 	t.endRun()
 	t.addAtom()
 	weight := t.groups[0].weight + 1
 	if weight > maxWeight {
-		return translation{}, errComplex
+		return Translation{}, errComplex
 	}
 	t.out.WriteByte('$')
-	result := translation{text: t.out.String(), weight: weight, rest: pattern}
+	result := Translation{Text: t.out.String(), Weight: weight, Rest: pattern}
 	if t.plain {
-		result.prefix, result.rest, result.need = t.prefix, pattern[t.prefixEnd:], t.need
+		result.Prefix, result.Rest, result.Need = t.prefix, pattern[t.prefixEnd:], t.need
 	}
 	return result, nil
 }
@@ -161,7 +165,8 @@ func (t *translator) assertion(text string) {
 	t.out.WriteString(text)
 }
 
-// addAtom gives the weight of the last item to its group, since no quantifier follows that could multiply it.
+// addAtom gives the weight of the last item to its group, since no quantifier follows that could
+// multiply it.
 func (t *translator) addAtom() {
 	if t.atom >= 0 {
 		t.groups[len(t.groups)-1].weight += t.atomWeight
@@ -226,7 +231,7 @@ func (t *translator) repeat(braces []string) error {
 	case most > maxRepeat:
 		return fmt.Errorf("%s repeats more than %d times", braces[0], maxRepeat)
 	case most > maxGoCount && !t.backtrack:
-		return errBacktrack
+		return ErrBacktracking
 	}
 	t.pos += len(braces[0])
 	return t.quantify(braces[0], max(most, 1))
@@ -253,7 +258,7 @@ func (t *translator) quantify(text string, count int) error {
 	}
 	if possessive {
 		if !t.backtrack {
-			return errBacktrack
+			return ErrBacktracking
 		}
 		whole := t.out.String()
 		t.out.Reset()
@@ -300,7 +305,7 @@ func (t *translator) open() error {
 			continue
 		}
 		if kind.backtrack && !t.backtrack {
-			return errBacktrack
+			return ErrBacktracking
 		}
 		t.pos += len(kind.text)
 		return t.push(kind.text, kind.assert)
