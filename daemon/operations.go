@@ -152,6 +152,9 @@ var verify = operation[importer.VerifyRequest, importer.VerifyResult]{
 		if unchecked := r.Count(importer.StateUnchecked); unchecked > 0 {
 			text += fmt.Sprintf(", %d could not be read", unchecked)
 		}
+		if unverified := r.Count(importer.StateUnverified); unverified > 0 {
+			text += fmt.Sprintf(", %d not verified whole", unverified)
+		}
 		return text
 	},
 	changed: func(req importer.VerifyRequest, r *importer.VerifyResult) bool {

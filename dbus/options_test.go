@@ -40,7 +40,7 @@ func requests() map[string][2]bound {
 	return map[string][2]bound{
 		"Import": {bind(importOptions, importer.Request{
 			Target: "docker://example.com/other", NoRef: true, Digest: someDigest, Jobs: 7, DropSpecialFiles: true, Offline: true,
-			RequireBootable: true, Architecture: "arm64", SkipGC: true, Access: someAccess,
+			RequireBootable: true, RequireVerified: true, Architecture: "arm64", SkipGC: true, Access: someAccess,
 		}, "image"), bind(importOptions, importer.Request{})},
 		"Unencapsulate": {bind(unencapsulateOptions, importer.UnencapsulateRequest{
 			Ref: "os/stable", Digest: someDigest, Jobs: 7, Access: someAccess,

@@ -114,6 +114,7 @@ func verifyResults(r *importer.VerifyResult) properties {
 		"images":         uint32(len(r.Images)),
 		"damaged":        firstOf(in(importer.StateDamaged)),
 		"unchecked":      firstOf(in(importer.StateUnchecked)),
+		"unverified":     firstOf(in(importer.StateUnverified)),
 		"repaired":       uint32(r.Count(importer.StateRepaired)),
 		"objects":        r.Objects,
 		"bytes":          r.Bytes,

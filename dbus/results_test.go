@@ -36,6 +36,7 @@ var someResults = map[daemon.JobType]any{
 		Images: []importer.VerifiedImage{
 			{Reference: "docker://x", State: importer.StateGood}, {Reference: "docker://y", State: importer.StateDamaged},
 			{Reference: "docker://z", State: importer.StateRepaired}, {Reference: "docker://u", State: importer.StateUnchecked},
+			{Reference: "docker://v", State: importer.StateUnverified, Unverified: []importer.Unverified{{Reason: "r"}}},
 		},
 		Objects: 5, Bytes: 6, LayersFetched: 7, BytesFetched: 8,
 	},

@@ -103,7 +103,7 @@ func (p *Prepared) assessImage() error {
 		im.log.WithField("image", plan.Reference).WithError(err).Warn("the stored image is incomplete: importing it again")
 		return nil
 	}
-	if s.Digest == plan.ManifestDigest && p.vouchedFor(s) && im.complete(s) {
+	if s.Digest == plan.ManifestDigest && p.vouchedFor(s) && im.complete(s) && p.verified(&s) {
 		plan.AlreadyPresent, plan.Commit = true, commit.String()
 		// Layers that other path rules made are as good: nothing will be merged.
 		plan.LayersToFetch, plan.BytesToFetch = 0, 0

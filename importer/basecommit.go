@@ -9,6 +9,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
+	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
@@ -223,7 +224,23 @@ func (p *Prepared) landBase(ctx context.Context, base stagedCommit) error {
 	if p.writeRef != "" {
 		refs = append(refs, p.writeRef)
 	}
+	if err := p.stageLayerRecord(base); err != nil {
+		return classify(StageLand, err)
+	}
 	return p.landRefs(ctx, base.st, base.commit, refs...)
+}
+
+// stageLayerRecord records what was in the first layer, where the image's label does not tell.
+func (p *Prepared) stageLayerRecord(base stagedCommit) error {
+	if p.plan.namedCommit() != "" {
+		return nil
+	}
+	ref := p.plan.Layers[0].Ref
+	record, err := stored.WriteLayerRecord(base.st, stored.LayerRecord{LayerRef: ref, Commit: base.commit})
+	if err != nil {
+		return err
+	}
+	return base.st.SetRef(reference.RecordRef(ref), record)
 }
 
 // metaCarrier (s) in the metadata of a commit names the commit whose tree it brings.

@@ -74,13 +74,16 @@ func (p *Prepared) assessBase(ctx context.Context) error {
 	if err == nil {
 		err = p.checkNamed(commit)
 	}
+	if err == nil && p.plan.Request.RequireVerified && !p.provenBase(commit) {
+		err = errUnproven
+	}
 	if err == nil {
 		err = p.vouchStored(ctx, commit)
 	}
 	if err == nil {
 		err = p.takeGround(ctx, commit)
 	}
-	if errors.Is(err, ostreerepo.ErrNoObject) || errors.Is(err, ostreerepo.ErrSignature) {
+	if errors.Is(err, ostreerepo.ErrNoObject) || errors.Is(err, ostreerepo.ErrSignature) || errors.Is(err, errUnproven) {
 		// The layer may bring what is missing, or other signatures.
 		p.im.log.WithField("image", plan.Reference).WithError(err).Info("the stored base commit is to be fetched again")
 		first.Cached = false
@@ -88,6 +91,9 @@ func (p *Prepared) assessBase(ctx context.Context) error {
 	}
 	return err
 }
+
+// errUnproven says that nothing tells whether a stored commit is the one in the image's first layer.
+var errUnproven = errors.New("this program has not verified the layer that the commit is stored for")
 
 // checkNamed refuses a stored base commit that the image's config denies by its name: other importers give a layer its ref before the
 // blob's digest is verified.
@@ -100,11 +106,7 @@ func (p *Prepared) checkNamed(commit objects.Checksum) error {
 
 // checkLabel refuses a commit in an image that is not the one that the image's label names. An image without that label may hold any.
 func (plan *Plan) checkLabel(commit objects.Checksum) error {
-	_, c, err := plan.documents()
-	if err != nil {
-		return err
-	}
-	named := c.Config.Labels[document.LabelCommit] // empty where a build has cleared it
+	named := plan.namedCommit()
 	if named == "" || named == commit.String() {
 		return nil
 	}
@@ -113,6 +115,15 @@ func (plan *Plan) checkLabel(commit objects.Checksum) error {
 		Err:  fmt.Errorf("the image's label %s names the commit %.100q, but the commit in the image is %s", document.LabelCommit, named, commit),
 		Hint: "correct or remove the label",
 	}
+}
+
+// namedCommit returns the commit that the image's label names; "" for none, also where a build has cleared it.
+func (plan *Plan) namedCommit() string {
+	_, c, err := plan.documents()
+	if err != nil { // a plan without documents is refused when it is assessed
+		return ""
+	}
+	return c.Config.Labels[document.LabelCommit]
 }
 
 // takeGround makes a commit that is here the one that the derived layers are put on.

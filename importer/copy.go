@@ -59,7 +59,7 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 	}
 	crashpoint.Pass("copy begun")
 	if destination != im.repo {
-		err = destination.Pull(ctx, im.repo, layers, source.Commit)
+		err = destination.Pull(ctx, im.repo, append(layers, im.layerRecords(layers)...), source.Commit)
 	}
 	crashpoint.Pass("copy pulled")
 	if err == nil {
@@ -173,6 +173,17 @@ func (im *Importer) layerRefs(image stored.Image) ([]string, error) {
 		}
 	}
 	return refs, nil
+}
+
+// layerRecords lists the refs of what is recorded of layers.
+func (im *Importer) layerRecords(layers []string) []string {
+	var records []string
+	for _, ref := range layers {
+		if commit, err := im.repo.Resolve(ref); err == nil && stored.HasLayerRecord(im.repo, ref, commit) {
+			records = append(records, reference.RecordRef(ref))
+		}
+	}
+	return records
 }
 
 // checkDestination refuses a repository that is no place for root to write to. ostree gets its path, so that whoever can replace a

@@ -27,21 +27,11 @@ func TestImageOfAnotherImporter(t *testing.T) {
 			image := s.image(2, layer)
 			h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, image))
 			ours := h.mustPull(Request{Image: testName})
-			tree := t.TempDir() + "/layer.tar"
-			writeFile(t, tree, archive(t, layer...))
-			const importer = "--add-metadata-string=ostree.importer.version=0.15.3"
-			h.ostree("commit", "--no-bindings", importer, "--parent=none", "--branch="+image.ref(t, 3), "--tree=tar="+tree)
-			options := append([]string{
-				"commit", "--no-bindings", importer, "--parent=" + s.commit.String(), "--branch=" + testRef, "--tree=ref=" + ours.Commit,
-				"--add-metadata-string=" + stored.MetaManifest + "=" + string(image.rawManifest), "--add-metadata-string=" + stored.MetaManifestDigest + "=" + image.digest.String(),
-			}, c.extra...)
+			h.foreignLayer(image.ref(t, 3), layer...)
 			if c.config == "as it is" {
 				c.config = string(image.rawConfig)
 			}
-			if c.config != "" {
-				options = append(options, "--add-metadata-string="+stored.MetaConfig+"="+c.config)
-			}
-			h.ostree(options...)
+			h.foreignImage(testRef, image, c.config, append(c.extra, "--parent="+s.commit.String(), "--tree=ref="+ours.Commit)...)
 			h.registry.requested()
 
 			res := h.mustPull(Request{Image: testName})
@@ -60,4 +50,31 @@ func TestImageOfAnotherImporter(t *testing.T) {
 			h.checkClean(h.refs())
 		})
 	}
+}
+
+// byAnother is the option by which a commit says that ostree-ext made it.
+const byAnother = "--add-metadata-string=ostree.importer.version=0.15.3"
+
+// foreignLayer stores a derived layer as ostree-ext does.
+func (h *testHost) foreignLayer(ref string, lines ...string) {
+	h.Helper()
+	tree := h.TempDir() + "/layer.tar"
+	writeFile(h, tree, archive(h, lines...))
+	h.ostree("commit", "--no-bindings", byAnother, "--parent=none", "--timestamp=@0", "--branch="+ref, "--tree=tar="+tree)
+}
+
+// foreignImage stores an image's commit as ostree-ext does, of the tree and the parent that the options name.
+func (h *testHost) foreignImage(ref string, image *testImage, config string, options ...string) {
+	h.Helper()
+	manifest, err := canonical(image.rawManifest)
+	h.must(err)
+	options = append([]string{
+		"commit", "--no-bindings", byAnother, "--branch=" + ref,
+		"--add-metadata-string=" + stored.MetaManifest + "=" + manifest,
+		"--add-metadata-string=" + stored.MetaManifestDigest + "=" + image.digest.String(),
+	}, options...)
+	if config != "" {
+		options = append(options, "--add-metadata-string="+stored.MetaConfig+"="+config)
+	}
+	h.ostree(options...)
 }

@@ -35,6 +35,8 @@ type Image struct {
 	Config         json.RawMessage                     `json:"config,omitempty"`   // only from Importer.Image
 	// Update is the newer image that the last look at the origin has found, nil for none.
 	Update *Update `json:"update,omitempty"`
+	// Unverified lists what this program has not verified of the image.
+	Unverified []Unverified `json:"unverified,omitempty"`
 	// Broken, when not empty, says what is wrong and how to repair it; the other fields hold what could be read.
 	Broken string `json:"broken,omitempty"`
 }
@@ -78,6 +80,7 @@ func (im *Importer) Images(ctx context.Context) ([]Image, error) {
 	images := make([]Image, len(held))
 	for i := range held {
 		images[i] = held[i].describe(layers, o)
+		images[i].Unverified = im.unverifiedOf(&held[i], layers)
 	}
 	return images, nil
 }
@@ -114,6 +117,7 @@ func (im *Importer) Image(ctx context.Context, ref string) (*Image, error) {
 		return nil, classify(StageInventory, err)
 	}
 	image := held.describe(layers, o)
+	image.Unverified = im.unverifiedOf(&held, layers)
 	image.Manifest, image.Config = asJSON(held.image.RawManifest), asJSON(held.image.RawConfig)
 	return &image, nil
 }

@@ -41,6 +41,7 @@ func each(ctx context.Context, n int, do func(i int)) error {
 type holding struct {
 	ref       ostreerepo.Ref
 	image     stored.Image
+	made      making
 	kinds     []string             // of the layers
 	layers    []ocispec.Descriptor // of the manifest, also of an image of which nothing else can be read
 	signature string               // what the check of signatures said
@@ -63,6 +64,7 @@ func (im *Importer) hold(ref ostreerepo.Ref) holding {
 		}
 		return h
 	}
+	h.made = makingOf(&h.image)
 	h.whole, h.kinds, h.layers = true, h.image.Kinds(), h.image.Manifest.Layers
 	record, err := stored.ReadRecord(im.repo, ref.Name, h.image)
 	h.signature = record.SignatureText

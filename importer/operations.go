@@ -156,18 +156,22 @@ type VerifiedImage struct {
 	Commit    string `json:"commit,omitempty"`
 	State     string `json:"state"` // one of the States
 	// NotChecked, when not empty, is why the image could not be checked whole: for reasons of the machine, not of the image.
-	NotChecked string   `json:"not-checked,omitempty"`
-	Damage     []Damage `json:"damage"`
+	NotChecked string `json:"not-checked,omitempty"`
+	// Unverified lists what this program has not verified of the image, whatever its state.
+	Unverified []Unverified `json:"unverified,omitempty"`
+	Damage     []Damage     `json:"damage"`
 	// Truncated is how many more damages there are than are listed.
 	Truncated int `json:"truncated,omitempty"`
 }
 
 // The States of a VerifiedImage.
 const (
-	StateGood      = "good"
-	StateDamaged   = "damaged"
-	StateRepaired  = "repaired"
-	StateUnchecked = "unchecked" // could not be read whole; nothing is known to be damaged
+	StateGood     = "good"
+	StateDamaged  = "damaged"
+	StateRepaired = "repaired"
+	// StateUnverified is that of an image which is whole, but of which parts were never verified by this program.
+	StateUnverified = "unverified"
+	StateUnchecked  = "unchecked" // could not be read whole; nothing is known to be damaged
 )
 
 // Count is how many of the images are in a state.

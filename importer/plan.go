@@ -28,6 +28,9 @@ type Request struct {
 	RequireBootable bool `json:"require-bootable,omitempty"`
 	// Architecture, as OCI names it, is the only one that is accepted; empty accepts any, unless RequireBootable is set.
 	Architecture string `json:"arch,omitempty"`
+	// RequireVerified takes nothing that another program has stored and that this one has not verified: it is fetched again, also of an
+	// image that is stored.
+	RequireVerified bool `json:"require-verified,omitempty"`
 	// SkipGC keeps layers that no image needs any more after the import.
 	SkipGC bool   `json:"skip-gc,omitempty"`
 	Access Access `json:"access,omitzero"`

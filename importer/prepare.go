@@ -133,7 +133,7 @@ func (p *Prepared) planStored(pinned digest.Digest) bool {
 		return false
 	}
 	s, err := stored.ReadImage(p.im.repo, commit)
-	if err != nil || s.Digest != pinned || s.RawConfig == nil {
+	if err != nil || s.Digest != pinned || s.RawConfig == nil || plan.Request.RequireVerified && !makingOf(&s).proven {
 		return false
 	}
 	plan.Manifest, plan.Config, plan.ManifestDigest = s.RawManifest, s.RawConfig, s.Digest

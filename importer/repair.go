@@ -42,8 +42,8 @@ func outcome(before, after *verified, failure error) VerifiedImage {
 		return after.VerifiedImage
 	}
 	found := before.VerifiedImage
-	if after.State == StateGood {
-		found.State, found.Commit = StateRepaired, after.VerifiedImage.Commit
+	if after.State == StateGood || after.State == StateUnverified {
+		found.State, found.Commit, found.Unverified = StateRepaired, after.VerifiedImage.Commit, after.Unverified
 		if after.ref.Commit != before.ref.Commit {
 			found.Damage = append(found.Damage, Damage{
 				Problem: fmt.Sprintf("%s could not be made again by this program, or was replaced meanwhile", before.ref.Commit),

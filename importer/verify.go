@@ -7,7 +7,6 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/check"
 	"github.com/ostree-importd/ostree-importd/importer/document"
-	"github.com/ostree-importd/ostree-importd/importer/layertar"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
@@ -145,8 +144,12 @@ func (v *verification) open(ctx context.Context, ref ostreerepo.Ref) (*verified,
 		return nil, err
 	}
 	image.layers = make([]stored.Layer, len(image.image.Manifest.Layers))
+	kinds := image.image.Kinds()
 	for i, l := range image.image.Manifest.Layers {
 		held, err := stored.ReadLayer(v.im.repo, l.Digest)
+		if err == nil {
+			err = held.CheckKind(kinds[i])
+		}
 		if err != nil {
 			image.fail(i+1, Damage{Problem: err.Error()}, err)
 		}
@@ -166,12 +169,15 @@ func (v *verification) judge(ctx context.Context, image *verified) error {
 		if err := v.judgeObjects(ctx, image); err != nil {
 			return err
 		}
+		image.Unverified = v.im.unverified(&image.image, makingOf(&image.image), image.layers)
 	}
 	switch {
 	case len(image.Damage) > 0 || image.merge:
 		image.State = StateDamaged
 	case image.NotChecked != "":
 		image.State = StateUnchecked
+	case len(image.Unverified) > 0:
+		image.State = StateUnverified
 	default:
 		image.State = StateGood
 	}
@@ -285,11 +291,7 @@ func (image *verified) noteLayer(index int, d Damage) {
 
 // compareMerge makes the merge of an image once more. Other importers merge by other rules, so that of theirs nothing can be said.
 func (v *verification) compareMerge(ctx context.Context, image *verified) error {
-	c, err := v.im.repo.Commit(image.ref.Commit)
-	if err != nil {
-		return err
-	}
-	if by, _ := c.Metadata[layertar.MetaImporter].AsString(); by != layertar.Importer {
+	if !makingOf(&image.image).here {
 		return nil
 	}
 	commit, err := v.im.remerge(ctx, image.image)

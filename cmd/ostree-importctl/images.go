@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,8 @@ func printImages(w io.Writer, images []importer.Image) error {
 		}
 		if image.Broken != "" {
 			state = "broken: " + image.Broken
+		} else if len(image.Unverified) > 0 {
+			state = "unverified"
 		}
 		rows = append(rows, []string{name, short(image.ManifestDigest), shortChecksum(image.Commit), image.Version, date(image.Created), size(image.Size), size(image.SizeUnique), state})
 	}
@@ -133,6 +136,7 @@ func printImage(w io.Writer, image *importer.Image) error {
 		[2]string{"Size", sizeText(image)},
 		[2]string{"Left out", droppedText(image.Filtered)},
 		[2]string{"Update", updateText(image.Update)},
+		[2]string{"Unverified", unverifiedText(image.Unverified)},
 		[2]string{"Broken", image.Broken},
 	); err != nil {
 		return err
@@ -166,6 +170,25 @@ func updateText(update *importer.Update) string {
 		text += " of " + date(update.Created)
 	}
 	return text + fmt.Sprintf(", %s to fetch", size(update.BytesToFetch))
+}
+
+// unverifiedText tells what is not verified of an image: "its commit, layers 1, 3"; "" for nothing.
+func unverifiedText(list []importer.Unverified) string {
+	var parts, layers []string
+	for _, u := range list {
+		if u.LayerIndex == 0 {
+			parts = append(parts, "its commit")
+		} else {
+			layers = append(layers, strconv.Itoa(u.LayerIndex))
+		}
+	}
+	if len(layers) > 0 {
+		parts = append(parts, "layers "+strings.Join(layers, ", "))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.Join(parts, ", ") + "; verify tells why"
 }
 
 // droppedText sums what the path rules left out of the layers: "proc (2), run (1)".

@@ -133,18 +133,28 @@ would drop 0 layers and 0 objects, 0 B
 						{Layer: layer, LayerIndex: 2, Path: "usr/" + hostile, Object: strings.Repeat("d", 64) + ".file", Problem: "is missing"},
 						{Problem: "the merge differs"},
 					}},
+					{Reference: "docker://c", State: importer.StateUnverified, Unverified: []importer.Unverified{
+						{Reason: "it is " + hostile}, {Layer: layer, LayerIndex: 2, Reason: "nobody knows"},
+					}},
 				},
 				Objects: 7, Bytes: 1200, LayersFetched: 1, BytesFetched: 2,
 			})
-		}, `IMAGE       COMMIT        STATE    FOUND
-docker://a  cccccccccccc  good     
-docker://b                damaged  5 problems
+		}, `IMAGE       COMMIT        STATE       FOUND
+docker://a  cccccccccccc  good        
+docker://b                damaged     5 problems
+docker://c                unverified  2 parts not verified
 
 docker://b
 LAYER           PATH           OBJECT             PROBLEM
 2 e3b0c44298fc  usr/1 ]0;x  2  dddddddddddd.file  is missing
 image                                             the merge differs
 and 3 more
+
+docker://c
+LAYER           NOT VERIFIED
+image           it is 1 ]0;x  2
+2 e3b0c44298fc  nobody knows
+` + "`ostree-importctl pull --require-verified docker://c`" + ` fetches and verifies it
 
 checked 7 objects, 1.2 KB; fetched 1 layer, 2 B
 `},
@@ -224,6 +234,14 @@ func TestDamageEndsInFailure(t *testing.T) {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}
+	for _, state := range []string{importer.StateUnverified, importer.StateRepaired} {
+		unverified := images(importer.StateGood, state)
+		unverified.Images[1].Unverified = []importer.Unverified{{Reason: "it is another program's"}}
+		const want = "verify: 1 of 2 images not verified whole; the list says what verifies them"
+		if err := damageError(unverified, false); err == nil || err.Error() != want || exitCode(err) != exitUnchecked {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
 	if err := damageError(images(importer.StateUnchecked, importer.StateDamaged), false); exitCode(err) != exitFailed {
 		t.Errorf("an image is damaged and another unchecked: %v", err)
 	}
@@ -243,12 +261,12 @@ func TestRequestOfPull(t *testing.T) {
 	o := requestOptions{
 		accessOptions: accessOptions{authfile: "/a", anonymous: true, certDir: "/c", decryptionKeys: []string{"/k"}},
 		fetchOptions:  fetchOptions{digest: string(layer), jobs: 3},
-		target:        "docker://t", arch: "arm64", noRef: true, dropSpecialFiles: true, offline: true, bootable: true, skipGC: true,
+		target:        "docker://t", arch: "arm64", noRef: true, dropSpecialFiles: true, offline: true, bootable: true, skipGC: true, verified: true,
 	}
 	request, err := o.request("docker://x")
 	want := importer.Request{
 		Image: "docker://x", Target: "docker://t", NoRef: true, Digest: layer, Jobs: 3, DropSpecialFiles: true, Offline: true,
-		RequireBootable: true, Architecture: "arm64", SkipGC: true,
+		RequireBootable: true, Architecture: "arm64", SkipGC: true, RequireVerified: true,
 		Access: importer.Access{AuthFile: "/a", Anonymous: true, CertDir: "/c", SkipTLSVerify: true, DecryptionKeys: []string{"/k"}},
 	}
 	if err != nil || !equalJSON(request, want) {

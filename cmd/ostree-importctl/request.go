@@ -16,7 +16,7 @@ type requestOptions struct {
 	target, arch            string
 	noRef, dropSpecialFiles bool
 	offline, bootable       bool
-	skipGC                  bool
+	skipGC, verified        bool
 }
 
 func (o *requestOptions) register(flags *pflag.FlagSet) {
@@ -28,6 +28,7 @@ func (o *requestOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.offline, "offline", false, "use the network for nothing: the image has to be stored, and named by its digest")
 	flags.BoolVar(&o.bootable, "require-bootable", false, "refuse an image that this host could not boot")
 	flags.StringVar(&o.arch, "arch", "", "refuse an image for another `architecture` than this, as OCI names it")
+	flags.BoolVar(&o.verified, "require-verified", false, "fetch again what another program has stored of the image")
 	flags.BoolVar(&o.skipGC, "skip-gc", false, "keep layers that no image needs any more")
 }
 
@@ -35,6 +36,7 @@ func (o *requestOptions) request(image string) (request importer.Request, err er
 	request = importer.Request{
 		NoRef: o.noRef, DropSpecialFiles: o.dropSpecialFiles,
 		Offline: o.offline, RequireBootable: o.bootable, Architecture: o.arch, SkipGC: o.skipGC,
+		RequireVerified: o.verified,
 	}
 	if request.Digest, request.Jobs, err = o.fetch(); err != nil {
 		return request, err

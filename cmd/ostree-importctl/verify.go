@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/ostree-importd/ostree-importd/dbus"
@@ -26,8 +27,9 @@ func verifyCommand(s *settings) *cobra.Command {
 		Long: `Check stored images, all if none is named: each object, each layer, and that
 the layers still make the image. The exit code is 1 when an image is damaged,
 and stays so with --repair, which fetches what is damaged again. It is 5 when
-none is known to be damaged, but one could not be read. Nothing is written
-without --repair.`,
+none is known to be damaged, but one could not be read, or holds what this
+program has not verified: pull --require-verified does that. Nothing is
+written without --repair.`,
 		Args: atLeast(0),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if err := checkJobs(request.Jobs); err != nil {
@@ -64,10 +66,18 @@ without --repair.`,
 
 // damageError is what verify ends with when not all is good.
 func damageError(result *importer.VerifyResult, repaired bool) error {
-	damaged, unchecked := result.Count(importer.StateDamaged), result.Count(importer.StateUnchecked)
+	damaged, unchecked, unverified := result.Count(importer.StateDamaged), result.Count(importer.StateUnchecked), 0
+	for i := range result.Images {
+		if len(result.Images[i].Unverified) > 0 {
+			unverified++
+		}
+	}
 	switch {
-	case damaged == 0 && unchecked == 0:
+	case damaged == 0 && unchecked == 0 && unverified == 0:
 		return nil
+	case damaged == 0 && unchecked == 0:
+		return uncheckedError{fmt.Errorf("verify: %d of %s not verified whole; the list says what verifies them",
+			unverified, count(len(result.Images), "image", "images"))}
 	case damaged == 0:
 		return uncheckedError{fmt.Errorf("verify: %d of %s could not be checked; the list says why",
 			unchecked, count(len(result.Images), "image", "images"))}
@@ -85,6 +95,8 @@ func printVerified(w io.Writer, result *importer.VerifyResult) error {
 		found := ""
 		if n := len(image.Damage) + image.Truncated; n > 0 {
 			found = count(n, "problem", "problems")
+		} else if n := len(image.Unverified); n > 0 {
+			found = count(n, "part", "parts") + " not verified"
 		}
 		rows = append(rows, []string{image.Reference, shortChecksum(image.Commit), image.State, found})
 	}
@@ -92,7 +104,7 @@ func printVerified(w io.Writer, result *importer.VerifyResult) error {
 		return err
 	}
 	for i := range result.Images {
-		if err := printDamage(w, &result.Images[i]); err != nil {
+		if err := printFound(w, &result.Images[i]); err != nil {
 			return err
 		}
 	}
@@ -113,27 +125,55 @@ func shortObject(object string) string {
 	return shortChecksum(checksum) + "." + kind
 }
 
-func printDamage(w io.Writer, image *importer.VerifiedImage) error {
-	if len(image.Damage) == 0 && image.NotChecked == "" {
+// printFound prints what was found of an image that is not good.
+func printFound(w io.Writer, image *importer.VerifiedImage) error {
+	if len(image.Damage) == 0 && image.NotChecked == "" && len(image.Unverified) == 0 {
 		return nil
 	}
 	fmt.Fprintf(w, "\n%s\n", printable(image.Reference))
 	if image.NotChecked != "" {
 		fmt.Fprintf(w, "not checked whole: %s\n", printable(image.NotChecked))
 	}
+	if err := printDamage(w, image); err != nil {
+		return err
+	}
+	return printUnverified(w, image.Reference, image.Unverified)
+}
+
+// layerName names a layer of an image in a table, and the image's own commit where there is no layer.
+func layerName(layer digest.Digest, index int) string {
+	switch {
+	case layer == "":
+		return "image"
+	case index == 0:
+		return short(layer)
+	}
+	return strconv.Itoa(index) + " " + short(layer)
+}
+
+// printUnverified prints what is not verified of an image, and what verifies it.
+func printUnverified(w io.Writer, name string, list []importer.Unverified) error {
+	if len(list) == 0 {
+		return nil
+	}
+	rows := make([][]string, 0, len(list))
+	for _, u := range list {
+		rows = append(rows, []string{layerName(u.Layer, u.LayerIndex), u.Reason})
+	}
+	if err := table(w, []string{"LAYER", "NOT VERIFIED"}, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "`ostree-importctl pull --require-verified %s` fetches and verifies it\n", printable(name))
+	return err
+}
+
+func printDamage(w io.Writer, image *importer.VerifiedImage) error {
 	if len(image.Damage) == 0 {
 		return nil
 	}
 	rows := make([][]string, 0, len(image.Damage))
 	for _, damage := range image.Damage {
-		layer := "image"
-		if damage.Layer != "" {
-			layer = short(damage.Layer)
-			if damage.LayerIndex > 0 {
-				layer = strconv.Itoa(damage.LayerIndex) + " " + layer
-			}
-		}
-		rows = append(rows, []string{layer, damage.Path, shortObject(damage.Object), damage.Problem})
+		rows = append(rows, []string{layerName(damage.Layer, damage.LayerIndex), damage.Path, shortObject(damage.Object), damage.Problem})
 	}
 	if err := table(w, []string{"LAYER", "PATH", "OBJECT", "PROBLEM"}, rows); err != nil {
 		return err

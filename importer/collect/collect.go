@@ -38,7 +38,7 @@ type Decision struct {
 	Ref    string
 	Name   string // the image, or the layer's digest; the ref itself where it names neither
 	Image  bool
-	Record bool // it names what is recorded of the image Name
+	Record bool // it names what is recorded of the image or the layer Name
 	Delete bool
 	Reason string
 }
@@ -60,7 +60,7 @@ func Decide(ctx context.Context, repo *ostreerepo.Repo, policy Policy) ([]Decisi
 	if err != nil {
 		return nil, err
 	}
-	records, err := s.decideRecords(repo)
+	records, err := s.decideRecords(repo, layers)
 	if err != nil {
 		return nil, err
 	}

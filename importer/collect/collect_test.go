@@ -343,3 +343,35 @@ func TestRecordsStayWithTheirImages(t *testing.T) {
 		reference.RecordPrefix + "/other": "delete: what it records of an image can't be read",
 	})
 }
+
+// TestRecordsStayWithTheirLayers: what is recorded of a layer goes when the layer does, or when its ref names another commit.
+func TestRecordsStayWithTheirLayers(t *testing.T) {
+	s := newStore(t)
+	s.image("docker://example.com/os:1", 1, "kept", "replaced")
+	commits := map[string]objects.Checksum{"gone": objects.ChecksumOf(nil)}
+	for _, name := range []string{"kept", "dropped", "replaced"} {
+		commits[name] = s.commit(layerRef(t, name), objects.Dict{"name": objects.String(name)})
+	}
+	commits["replaced"] = objects.ChecksumOf(nil)
+	refs := map[string]string{}
+	for name, commit := range commits {
+		ref := layerRef(t, name)
+		c, err := stored.WriteLayerRecord(s.staging, stored.LayerRecord{LayerRef: ref, Commit: commit})
+		s.must(err)
+		s.must(s.staging.SetRef(reference.RecordRef(ref), c))
+		refs[reference.RecordRef(ref)] = name
+	}
+	s.land()
+	decisions, err := collect.Decide(t.Context(), s.repo, collect.Policy{})
+	s.must(err)
+	got := map[string]collect.Decision{}
+	for _, d := range decisions {
+		if d.Record {
+			got[refs[d.Ref]] = d
+		}
+	}
+	const gone = "delete: the layer that it is about is not stored any more"
+	expect(t, got, map[string]string{
+		"kept": "it is about the layer " + layerDigest("kept").String(), "dropped": gone, "replaced": gone, "gone": gone,
+	})
+}

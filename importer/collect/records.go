@@ -1,13 +1,15 @@
 package collect
 
 import (
+	"cmp"
+
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// decideRecords decides on the refs of records, after the images.
-func (s *surveyed) decideRecords(repo *ostreerepo.Repo) ([]Decision, error) {
+// decideRecords decides on the refs of records, after the images and the layers.
+func (s *surveyed) decideRecords(repo *ostreerepo.Repo, layers []Decision) ([]Decision, error) {
 	refs, err := repo.Refs(reference.RecordPrefix)
 	if err != nil {
 		return nil, err
@@ -16,9 +18,19 @@ func (s *surveyed) decideRecords(repo *ostreerepo.Repo) ([]Decision, error) {
 	for _, i := range s.images {
 		images[i.Ref] = i
 	}
+	kept := map[string]string{}
+	for _, l := range layers {
+		if !l.Delete {
+			kept[l.Ref] = l.Name
+		}
+	}
 	decisions := make([]Decision, len(refs))
 	for i, ref := range refs {
-		decisions[i] = decideRecord(repo, ref, images)
+		if r, err := stored.ReadLayerRecordCommit(repo, ref.Commit); ref.Err == nil && err == nil {
+			decisions[i] = decideLayerRecord(repo, ref.Name, r, kept)
+		} else {
+			decisions[i] = decideRecord(repo, ref, images)
+		}
 	}
 	return decisions, nil
 }
@@ -44,5 +56,18 @@ func decideRecord(repo *ostreerepo.Repo, ref ostreerepo.Ref, images map[string]*
 	default:
 		d.Delete, d.Reason = false, "it is about "+image.text
 	}
+	return d
+}
+
+// decideLayerRecord decides on what is recorded of a layer; kept are the layers that stay, by their refs.
+func decideLayerRecord(repo *ostreerepo.Repo, ref string, r stored.LayerRecord, kept map[string]string) Decision {
+	name := kept[r.LayerRef]
+	d := Decision{Ref: ref, Name: cmp.Or(name, r.LayerRef), Record: true, Delete: true}
+	commit, err := repo.Resolve(r.LayerRef)
+	if name == "" || err != nil || commit != r.Commit || reference.RecordRef(r.LayerRef) != ref {
+		d.Reason = "the layer that it is about is not stored any more"
+		return d
+	}
+	d.Delete, d.Reason = false, "it is about the layer "+name
 	return d
 }

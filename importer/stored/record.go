@@ -149,13 +149,9 @@ func ReadRecordCommit(repo *ostreerepo.Repo, commit objects.Checksum) (Record, e
 	if err != nil {
 		return Record{}, err
 	}
-	text, err := metadataString(c.Metadata, metaRecordCommit)
+	about, err := recordedCommit(c.Metadata)
 	if err != nil {
 		return Record{}, err
-	}
-	about, err := objects.ParseChecksum(text)
-	if err != nil {
-		return Record{}, fmt.Errorf("the commit's metadata %s: %w", metaRecordCommit, err)
 	}
 	r := Record{
 		ImageRef: ref, Commit: about,
@@ -178,13 +174,5 @@ func WriteRecord(to ostreerepo.Objects, r Record) (objects.Checksum, error) {
 			metadata[key] = objects.String(text)
 		}
 	}
-	tree, err := to.WriteDirTree(objects.DirTree{})
-	if err != nil {
-		return objects.Checksum{}, err
-	}
-	meta, err := to.WriteDirMeta(objects.DirMeta{Mode: 0o040755})
-	if err != nil {
-		return objects.Checksum{}, err
-	}
-	return to.WriteCommit(objects.Commit{Metadata: metadata, Tree: tree, Meta: meta})
+	return writeRecordCommit(to, metadata)
 }
