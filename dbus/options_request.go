@@ -31,7 +31,8 @@ func importOptions(r *importer.Request) []option {
 }
 
 func unencapsulateOptions(r *importer.UnencapsulateRequest) []option {
-	return append(accessOptions(&r.Access), digestOption(&r.Digest), layerJobsOption(&r.Jobs), textOption("write-ref", &r.Ref))
+	return append(accessOptions(&r.Access), digestOption(&r.Digest), layerJobsOption(&r.Jobs), textOption("write-ref", &r.Ref),
+		option{name: "skip-gc", value: &r.SkipGC})
 }
 
 func encapsulateOptions(r *importer.EncapsulateRequest) []option {

@@ -43,7 +43,7 @@ func requests() map[string][2]bound {
 			RequireBootable: true, RequireVerified: true, Architecture: "arm64", SkipGC: true, Access: someAccess,
 		}, "image"), bind(importOptions, importer.Request{})},
 		"Unencapsulate": {bind(unencapsulateOptions, importer.UnencapsulateRequest{
-			Ref: "os/stable", Digest: someDigest, Jobs: 7, Access: someAccess,
+			Ref: "os/stable", Digest: someDigest, Jobs: 7, SkipGC: true, Access: someAccess,
 		}, "image"), bind(unencapsulateOptions, importer.UnencapsulateRequest{})},
 		"Encapsulate": {bind(encapsulateOptions, importer.EncapsulateRequest{
 			Labels: map[string]string{"k": "v", "empty": ""}, Cmd: []string{"/bin/sh", ""}, Architecture: "arm64", MaxLayers: 5,

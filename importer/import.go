@@ -19,8 +19,8 @@ import (
 // once at the end, and must not block; Import returns after the last call. When it has been called with StageLand the
 // image ref is about to be written.
 //
-// Meanwhile nothing is collected; at the end what no image needs any more is, unless the request says otherwise or somebody
-// else works on the repository.
+// Meanwhile nothing is collected; at the end what no image needs any more is, unless the request says otherwise, nothing names what
+// was fetched, or somebody else works on the repository.
 func (p *Prepared) Import(ctx context.Context, progress func(Progress)) (*Result, error) {
 	p.im.Sweep(ctx)
 	lock, err := p.im.lock(ctx, StagePlan, false, progress)
@@ -32,7 +32,8 @@ func (p *Prepared) Import(ctx context.Context, progress func(Progress)) (*Result
 	if err != nil {
 		return nil, err
 	}
-	if req := p.plan.Request; !res.AlreadyPresent && !req.NoRef && !req.SkipGC {
+	// A commit that no ref names lasts as long as the refs of its layers.
+	if req := p.plan.Request; !res.AlreadyPresent && (!req.NoRef || p.writeRef != "") && !req.SkipGC {
 		lock.Close()
 		p.im.collectAfter(ctx)
 	}

@@ -14,7 +14,9 @@ type UnencapsulateRequest struct {
 	// Digest, when set, is the only manifest digest that is accepted.
 	Digest digest.Digest `json:"require-manifest-digest,omitempty"`
 	Jobs   int           `json:"jobs,omitempty"` // layers to fetch at once; 0 means the importer's default
-	Access Access        `json:"access,omitzero"`
+	// SkipGC keeps layers that no image needs any more, those of the commit too: of a later version fewer need to be fetched then.
+	SkipGC bool   `json:"skip-gc,omitempty"`
+	Access Access `json:"access,omitzero"`
 }
 
 // UnencapsulateResult is what Unencapsulate did.

@@ -52,6 +52,7 @@ only as long as the layers that it came in do.`,
 		},
 	}
 	cmd.Flags().StringVar(&request.Ref, "ref", "", "let this `ref` name the commit")
+	cmd.Flags().BoolVar(&request.SkipGC, "skip-gc", false, "keep layers that no image needs any more, those of the commit too")
 	access.register(cmd.Flags())
 	fetch.register(cmd.Flags())
 	return cmd

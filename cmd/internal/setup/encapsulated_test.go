@@ -70,7 +70,7 @@ func TestEncapsulated(t *testing.T) {
 	log.SetOutput(t.Output())
 	im := importer.New(importer.Config{Repo: repo, Open: openSource(log), Log: log})
 	image := "oci:" + dir + ":tag"
-	first, err := im.Unencapsulate(t.Context(), importer.UnencapsulateRequest{Image: image, Ref: "os"}, nil)
+	first, err := im.Unencapsulate(t.Context(), importer.UnencapsulateRequest{Image: image, Ref: "os", SkipGC: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
