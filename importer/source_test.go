@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,11 +95,22 @@ type testImage struct {
 // newImage makes an image of gzip layers, lowest first.
 func newImage(t testing.TB, layers ...[]string) *testImage {
 	t.Helper()
+	return imageOf(t, archivesOf(t, layers)...)
+}
+
+// archivesOf makes an archive of each layer. A layer that is like the one before it shares its archive,
+// since making hundreds of the same takes minutes under the race detector.
+func archivesOf(t testing.TB, layers [][]string) [][]byte {
+	t.Helper()
 	archives := make([][]byte, len(layers))
 	for i, lines := range layers {
-		archives[i] = archive(t, lines...)
+		if i > 0 && slices.Equal(lines, layers[i-1]) {
+			archives[i] = archives[i-1]
+		} else {
+			archives[i] = archive(t, lines...)
+		}
 	}
-	return imageOf(t, archives...)
+	return archives
 }
 
 // imageOf makes an image of layers that are archives.
@@ -109,9 +121,13 @@ func imageOf(t testing.TB, archives ...[]byte) *testImage {
 		blobs:    map[digest.Digest][]byte{},
 	}
 	diffIDs := []any{}
-	for _, raw := range archives {
+	var blob []byte
+	for i, raw := range archives {
 		diffIDs = append(diffIDs, digest.FromBytes(raw).String())
-		image.addLayer(compress(t, raw))
+		if i == 0 || !bytes.Equal(raw, archives[i-1]) {
+			blob = compress(t, raw)
+		}
+		image.addLayer(blob)
 	}
 	image.config = map[string]any{
 		"created": "2026-01-02T03:04:05.678Z", "architecture": "amd64", "os": "linux",

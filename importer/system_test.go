@@ -3,6 +3,7 @@ package importer
 import (
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,11 +91,7 @@ func (s *system) image(chunks int, derived ...[]string) *testImage {
 // systemImage makes an image of the archives of a commit, and puts layers on it.
 func systemImage(t testing.TB, archives [][]byte, derived ...[]string) *testImage {
 	t.Helper()
-	all := archives
-	for _, lines := range derived {
-		all = append(all, archive(t, lines...))
-	}
-	image := imageOf(t, all...)
+	image := imageOf(t, slices.Concat(archives, archivesOf(t, derived))...)
 	image.label(document.LabelFinalDiffID, digest.FromBytes(archives[len(archives)-1]).String())
 	return image.seal(t)
 }
