@@ -85,23 +85,23 @@ func (im *Importer) Images(ctx context.Context) ([]Image, error) {
 	return images, nil
 }
 
-// Image gives one stored image with its manifest and config. ref is any form of reference that names it. A broken image is
+// Image gives one stored image with its manifest and config. ref is any form of reference that names it, or its ref. A broken image is
 // returned with its reason; the error has KindNoSuchImage when there is none.
 func (im *Importer) Image(ctx context.Context, ref string) (*Image, error) {
 	if ctx.Err() != nil {
 		return nil, classify(StageInventory, context.Cause(ctx))
 	}
-	parsed, err := reference.Parse(ref)
+	name, err := im.storedRef(ref)
 	if err != nil {
-		return nil, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
-	}
-	name, err := reference.ImageRef(parsed.Image)
-	if err != nil {
-		return nil, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
+		return nil, err
 	}
 	commit, err := im.repo.Resolve(name)
 	if errors.Is(err, ostreerepo.ErrNoRef) {
-		return nil, &Error{Kind: KindNoSuchImage, Stage: StageInventory, Err: fmt.Errorf("no image %s is stored in %s", parsed.Image, im.repo.Path())}
+		image, err := reference.ImageOfRef(name)
+		if err != nil {
+			return nil, &Error{Kind: KindNoSuchImage, Stage: StageInventory, Err: fmt.Errorf("no image has the ref %s in %s", name, im.repo.Path())}
+		}
+		return nil, im.noSuchImage(image)
 	}
 	refs, refsErr := im.repo.Refs(reference.ImagePrefix)
 	if refsErr != nil {

@@ -32,7 +32,7 @@ ostree-importctl(1).`,
 				return usageError{errors.New("copy needs --to-repo=PATH, the repository to copy to")}
 			}
 			var request importer.CopyRequest
-			if request.Image, err = absoluteImage(args[0]); err != nil {
+			if request.Image, err = s.storedImage(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			if request.Target, err = absoluteImage(target); err != nil {

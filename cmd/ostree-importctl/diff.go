@@ -24,11 +24,11 @@ and configuration is fetched. --files needs both images to be stored.`,
 			if request.Access, err = access.access(); err != nil {
 				return err
 			}
-			if request.Image, err = absoluteImage(args[0]); err != nil {
+			if request.Image, err = s.storedImage(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			if len(args) == 2 {
-				if request.Other, err = absoluteImage(args[1]); err != nil {
+				if request.Other, err = s.storedImage(cmd.Context(), args[1]); err != nil {
 					return err
 				}
 			}

@@ -29,7 +29,7 @@ root that they make together.
 Over the bus it has to be where the daemon may write: see ostree-importctl(1).`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if request.Image, err = absoluteImage(args[0]); err != nil {
+			if request.Image, err = s.storedImage(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			if request.Destination, err = absoluteDestination(args[1]); err != nil {

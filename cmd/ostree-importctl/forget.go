@@ -16,7 +16,11 @@ func forgetCommand(s *settings) *cobra.Command {
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			request := importer.UpdateRequest{Image: storedImage(args[0]), Forget: true}
+			name, err := s.storedImage(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			request := importer.UpdateRequest{Image: name, Forget: true}
 			update, err := ask(ctx, s,
 				func(imp *importer.Importer) (*importer.Update, error) { return imp.CheckUpdate(ctx, request) },
 				func(client *dbus.Client) (*importer.Update, error) { return client.CheckUpdate(ctx, request) })

@@ -108,11 +108,11 @@ func historyCommand(s *settings) *cobra.Command {
 
 // withImage prints one stored image by means of show.
 func (s *settings) withImage(cmd *cobra.Command, ref string, show func(io.Writer, *importer.Image) error) error {
-	name, err := absoluteImage(ref)
+	ctx := cmd.Context()
+	name, err := s.storedImage(ctx, ref)
 	if err != nil {
 		return err
 	}
-	ctx := cmd.Context()
 	image, err := ask(ctx, s,
 		func(imp *importer.Importer) (*importer.Image, error) { return imp.Image(ctx, name) },
 		func(client *dbus.Client) (*importer.Image, error) { return client.Image(ctx, name) })

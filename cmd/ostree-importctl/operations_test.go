@@ -64,20 +64,6 @@ func TestAbsoluteDestination(t *testing.T) {
 	}
 }
 
-func TestStoredImageMayHaveANameOfItsOwn(t *testing.T) {
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for text, want := range map[string]string{
-		"foo:": "foo:", "docker://x/y": "docker://x/y", "oci:/x:1": "oci:/x:1", "oci:x:1": "oci:" + filepath.Join(here, "x") + ":1",
-	} {
-		if got := storedImage(text); got != want {
-			t.Errorf("%q is %q", text, got)
-		}
-	}
-}
-
 func TestImageNames(t *testing.T) {
 	images := []importer.Image{{Reference: "docker://a"}, {ImageRef: "broken"}, {Reference: "docker://b"}, {Reference: "docker://c\n"}}
 	if got, want := imageNames(images, []string{"docker://b"}), []string{"docker://a", "docker://c "}; !slices.Equal(got, want) {

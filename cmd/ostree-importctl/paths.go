@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
 
+	"github.com/ostree-importd/ostree-importd/dbus"
+	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
@@ -52,18 +55,45 @@ func makeAbsolute(image *reference.Image) (moved bool, err error) {
 	return true, nil
 }
 
-// storedImage is absoluteImage for the name of a stored image, which can be
-// one that only a list shows.
-func storedImage(text string) string {
-	name, err := absoluteImage(text)
-	if err != nil || name == text {
-		return text
+// storedImage returns the name of a stored image. A name that is stored as it stands counts, also a relative path, which other
+// programs and earlier versions have recorded; otherwise a relative path is one of the working directory.
+func (s *settings) storedImage(ctx context.Context, text string) (string, error) {
+	ref, err := reference.Parse(text)
+	if err != nil { // the ref of an image whose name cannot be read, which only a list shows
+		return text, nil
 	}
-	// It was made absolute; lists show it without a signature policy.
-	if ref, err := reference.Parse(name); err == nil {
-		return ref.Image.String()
+	if path, _, isPath := ref.Image.Path(); !isPath || filepath.IsAbs(path) {
+		return text, nil
 	}
-	return name
+	_, err = ask(ctx, s,
+		func(imp *importer.Importer) (*importer.Image, error) { return imp.Image(ctx, text) },
+		func(client *dbus.Client) (*importer.Image, error) { return client.Image(ctx, text) })
+	switch {
+	case err == nil:
+		return text, nil
+	case importer.KindOf(err) != importer.KindNoSuchImage:
+		return "", err
+	}
+	if _, err := makeAbsolute(&ref.Image); err != nil {
+		return "", err
+	}
+	if ref.Signature.Kind == reference.PolicyInsecureAllowed {
+		return ref.Image.String(), nil // as lists show it
+	}
+	return ref.String(), nil
+}
+
+// storedNames is storedImage for several names.
+func (s *settings) storedNames(ctx context.Context, texts []string) ([]string, error) {
+	var names []string
+	for _, text := range texts {
+		name, err := s.storedImage(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 // rootDestinations are the kinds of destinations that are files with a root

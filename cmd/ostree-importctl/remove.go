@@ -21,10 +21,9 @@ func removeCommand(s *settings) *cobra.Command {
 		Use:   "remove IMGREF...",
 		Short: "Drop stored images, and what then nothing needs",
 		Args:  atLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			request.Images = nil
-			for _, arg := range args {
-				request.Images = append(request.Images, storedImage(arg))
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if request.Images, err = s.storedNames(cmd.Context(), args); err != nil {
+				return err
 			}
 			result, err := remove.run(cmd.Context(), s, request)
 			if err != nil {

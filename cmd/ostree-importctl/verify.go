@@ -38,9 +38,8 @@ written without --repair.`,
 			if request.Access, err = access.access(); err != nil {
 				return err
 			}
-			request.Images = nil
-			for _, arg := range args {
-				request.Images = append(request.Images, storedImage(arg))
+			if request.Images, err = s.storedNames(cmd.Context(), args); err != nil {
+				return err
 			}
 			result, err := verify.run(cmd.Context(), s, request)
 			if err != nil {
