@@ -57,7 +57,8 @@ func (l *launch) command(name string, args ...string) *exec.Cmd {
 }
 
 // startChild starts the proxy with its socket as stdin. refuse is called when a registry asks a call to wait for too long.
-func startChild(argv []string, l *launch, refuse func(*Error)) (*child, error) {
+func startChild(cfg Config, l *launch, refuse func(*Error)) (*child, error) {
+	argv := cfg.Command
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, launchError("cannot make the proxy's socket", err)
@@ -67,7 +68,7 @@ func startChild(argv []string, l *launch, refuse func(*Error)) (*child, error) {
 	// Only its debug log tells what a registry asks for that limits requests.
 	c.cmd = l.command(argv[0], slices.Concat(argv[1:], []string{"--debug"}, l.args)...)
 	c.cmd.Stdin = theirs
-	c.filter = &logFilter{throttle: &c.throttle, rest: c.stderr}
+	c.filter = &logFilter{throttle: &c.throttle, debug: cfg.debugLog(), rest: c.stderr}
 	c.cmd.Stderr = c.filter
 	started := make(chan error)
 	go c.own(started, l.shelter)

@@ -60,6 +60,9 @@ type Config struct {
 	Retries int
 	// Log gets what is not an error of a call. Nil: nothing is logged.
 	Log logrus.FieldLogger
+	// Debug passes the lines of the program's own debug log, which name
+	// registries and paths, on to Log at its level debug.
+	Debug bool
 }
 
 // Timeouts bounds what the proxy itself does not: it waits for ever for a
@@ -114,6 +117,14 @@ func (c Config) withDefaults() Config {
 		c.Log = discard
 	}
 	return c
+}
+
+// debugLog is what is done with each line of the program's debug log; nil: nothing.
+func (c Config) debugLog() func(line []byte) {
+	if !c.Debug {
+		return nil
+	}
+	return func(line []byte) { c.Log.WithField("program", c.Command[0]).Debug(printable(string(line))) }
 }
 
 // validate finds settings that contradict each other.

@@ -154,6 +154,22 @@ func (i *Image) Config(ctx context.Context, m Manifest) ([]byte, error) {
 	return raw, nil
 }
 
+// ImageConfig reads the part of the configuration that says how a container of
+// the image is run. The proxy parses it and writes it anew: it is what the proxy
+// understands, and nothing can be checked. Config gives all, verified.
+func (i *Image) ImageConfig(ctx context.Context) (ocispec.ImageConfig, error) {
+	const op = "GetConfig"
+	_, raw, err := i.document(ctx, op)
+	if err != nil {
+		return ocispec.ImageConfig{}, err
+	}
+	var c ocispec.ImageConfig
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return ocispec.ImageConfig{}, i.proxy.breach(op, err)
+	}
+	return c, nil
+}
+
 // refusals are parts of the texts by which the proxy refuses a configuration
 // that it does not understand, or that has more than 4 MiB. What else is in such
 // a text comes from the configuration, so its class means nothing.

@@ -60,7 +60,7 @@ func start(ctx context.Context, cfg Config, t *target) (*Proxy, error) {
 		channel: make(chan struct{}, 1), dead: make(chan struct{}),
 		streams: map[*stream]struct{}{}, images: map[uint64]struct{}{},
 	}
-	p.child, err = startChild(cfg.Command, l, func(cause *Error) { p.fail(cause) })
+	p.child, err = startChild(cfg, l, func(cause *Error) { p.fail(cause) })
 	l.closeFiles()
 	if err != nil {
 		if left := l.release(); left != nil {

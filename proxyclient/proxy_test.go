@@ -62,6 +62,9 @@ func TestProxyWholeProtocol(t *testing.T) {
 			if err != nil || !bytes.Equal(c, want.Config) {
 				t.Errorf("config %s, %v", c, err)
 			}
+			if c, err := img.ImageConfig(ctx); err != nil || !slices.Equal(c.Cmd, []string{"/usr/bin/sh"}) || c.Labels["version"] != "1" {
+				t.Errorf("how it is run: %+v, %v", c, err)
+			}
 			for i, desc := range m.Layers {
 				if data, err := readAll(img.Blob(ctx, desc)); err != nil || !bytes.Equal(data, want.Layers[i]) {
 					t.Errorf("layer %d: %d bytes, %v", i, len(data), err)

@@ -34,7 +34,7 @@ func Push(ctx context.Context, cfg Config, source, destination string) error {
 		return err
 	}
 	if err = l.giveLayout(source); err == nil {
-		err = push(ctx, cfg.Command[0], l, source, destination)
+		err = push(ctx, cfg, l, source, destination)
 	}
 	if released := l.release(); err == nil && released != nil {
 		err = launchError("cannot remove the temporary directory", released)
@@ -67,17 +67,22 @@ func (l *launch) giveLayout(source string) error {
 	})
 }
 
-func push(ctx context.Context, command string, l *launch, source, destination string) error {
+func push(ctx context.Context, cfg Config, l *launch, source, destination string) error {
 	args := []string{"copy", "--quiet", "--insecure-policy", "--preserve-digests"}
+	if cfg.Debug {
+		args = append(args, "--debug")
+	}
 	for _, arg := range l.args {
 		if name, ok := strings.CutPrefix(arg, "--"); ok && name != "tmpdir" { // about the registry
 			arg = "--dest-" + name
 		}
 		args = append(args, arg)
 	}
+	command := cfg.Command[0]
 	cmd := l.command(command, append(args, source, destination)...)
 	stderr := &tail{}
-	cmd.Stderr = stderr
+	filter := &logFilter{throttle: &throttle{}, debug: cfg.debugLog(), rest: stderr}
+	cmd.Stderr = filter
 	cmd.WaitDelay = stopDelay
 
 	runtime.LockOSThread() // for Pdeathsig, as in own
@@ -96,6 +101,7 @@ func push(ctx context.Context, command string, l *launch, source, destination st
 		}
 	})
 	err := cmd.Wait()
+	filter.flush()
 	close(ended)
 	stopped()
 	switch {

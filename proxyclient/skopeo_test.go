@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/proxyclient/proxytest"
@@ -28,7 +31,10 @@ var nobody = &command.User{UID: 65534, GID: 65534}
 // testImage returns an image whose layers are tar archives of the given sizes.
 func testImage(t *testing.T, sizes ...int) proxytest.Image {
 	t.Helper()
-	config := ocispec.Image{Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"}, RootFS: ocispec.RootFS{Type: "layers"}}
+	config := ocispec.Image{
+		Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"}, RootFS: ocispec.RootFS{Type: "layers"},
+		Config: ocispec.ImageConfig{Entrypoint: []string{"/init"}, Labels: map[string]string{"a": "b"}},
+	}
 	img := proxytest.Image{Parsed: ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}}
 	for i, content := range (proxytest.Options{Layers: sizes}).Image().Layers {
 		var layer bytes.Buffer
@@ -197,6 +203,48 @@ func TestLocalTransports(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestImageConfig reads how an image is run, and what skopeo says of it when it is asked to.
+func TestImageConfig(t *testing.T) {
+	img := testImage(t, 10)
+	layout := writeLayout(t, img, "1")
+	for _, debug := range []bool{false, true} {
+		cfg := realConfig(t, nil)
+		log, hook := logtest.NewNullLogger()
+		log.SetLevel(logrus.DebugLevel)
+		cfg.Log, cfg.Debug = log, debug
+		p, err := Start(within(t, time.Minute), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, err := p.OpenImage(t.Context(), "oci:"+layout+":1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := opened.ImageConfig(t.Context()); err != nil || c.Labels["a"] != "b" || !slices.Equal(c.Entrypoint, []string{"/init"}) {
+			t.Errorf("how it is run: %+v, %v", c, err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		said := slices.ContainsFunc(hook.AllEntries(), func(e *logrus.Entry) bool {
+			return e.Level == logrus.DebugLevel && e.Data["program"] == "skopeo" && strings.Contains(e.Message, "level=debug")
+		})
+		if said != debug {
+			t.Errorf("the debug log was passed on: %v, want %v", said, debug)
+		}
+	}
+}
+
+// TestImageConfigFaults: what the proxy sends is no configuration.
+func TestImageConfigFaults(t *testing.T) {
+	img := openFakeImage(t, startFake(t, proxytest.Options{Faults: []proxytest.Fault{{Kind: proxytest.Short, Method: "GetConfig"}}}))
+	_, err := img.ImageConfig(within(t, 20*time.Second))
+	wantClass(t, err, ClassChildDied)
+	img = openFakeImage(t, startFake(t, proxytest.Options{Unknown: []string{"GetConfig"}}))
+	_, err = img.ImageConfig(within(t, 20*time.Second))
+	wantClass(t, err, ClassUnsupported)
 }
 
 // TestConfigThatSkopeoRefuses: a configuration is data, which the proxy need not understand to serve it.

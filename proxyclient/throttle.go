@@ -107,9 +107,10 @@ func retryAfter(value string, now time.Time) time.Duration {
 // maxLogLine is how much of a line of the proxy's stderr is looked at.
 const maxLogLine = 8 << 10
 
-// logFilter takes a proxy's stderr: lines of its debug log go to the throttle only, all others to rest.
+// logFilter takes a proxy's stderr: lines of its debug log go to the throttle and to debug only, all others to rest.
 type logFilter struct {
 	throttle *throttle
+	debug    func(line []byte) // nil: they are wanted nowhere else
 	rest     io.Writer
 	line     []byte
 }
@@ -132,6 +133,9 @@ func (f *logFilter) Write(p []byte) (int, error) {
 func (f *logFilter) flush() {
 	if debug := bytes.Contains(f.line[:min(len(f.line), 64)], []byte(" level=debug ")); debug {
 		f.throttle.line(f.line)
+		if f.debug != nil {
+			f.debug(f.line)
+		}
 	} else if len(f.line) > 0 {
 		_, _ = f.rest.Write(append(f.line, '\n')) // a tail takes everything
 	}

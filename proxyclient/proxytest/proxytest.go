@@ -102,7 +102,10 @@ type Image struct {
 
 // Image returns the image: the same for the same Layers.
 func (o Options) Image() Image {
-	config := ocispec.Image{Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"}, RootFS: ocispec.RootFS{Type: "layers"}}
+	config := ocispec.Image{
+		Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"}, RootFS: ocispec.RootFS{Type: "layers"},
+		Config: ocispec.ImageConfig{Cmd: []string{"/usr/bin/sh"}, Labels: map[string]string{"version": "1"}},
+	}
 	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Layers: []ocispec.Descriptor{}}
 	var img Image
 	for i, size := range o.Layers {

@@ -220,6 +220,14 @@ func (s *server) answer(method string, args []any, f Fault) (response, error) {
 			return response{}, err
 		}
 		return s.pipe(nil, config.Bytes(), "", 0, f)
+	case "GetConfig":
+		var config struct {
+			Config json.RawMessage `json:"config"`
+		}
+		if err := json.Unmarshal(s.image.Config, &config); err != nil {
+			return response{}, err
+		}
+		return s.pipe(nil, config.Config, "", 0, f)
 	case "GetLayerInfo":
 		return response{Success: true, Value: s.layerInfo()}, nil
 	case "GetLayerInfoPiped":

@@ -78,6 +78,7 @@ func proxyConfig(access importer.Access, log logrus.FieldLogger) proxyclient.Con
 		SkipTLSVerify:  access.SkipTLSVerify,
 		DecryptionKeys: access.DecryptionKeys,
 		Log:            log,
+		Debug:          log.WithFields(nil).Logger.IsLevelEnabled(logrus.DebugLevel),
 	}
 }
 
