@@ -30,8 +30,8 @@ type Manifest struct {
 	// Raw is an OCI image manifest. The proxy converts other formats to it.
 	Raw []byte
 	// Digest is that of the platform manifest as the source stores it, never that
-	// of an index. For an OCI source Raw hashes to it; the conversion of a Docker
-	// schema 2 manifest does not, and nothing can be checked then.
+	// of an index. Raw hashes to it unless the proxy has converted a Docker schema
+	// 2 manifest.
 	Digest digest.Digest
 	ocispec.Manifest
 }
@@ -70,6 +70,10 @@ func (p *Proxy) openOptional(ctx context.Context, ref string) (*Image, error) {
 // open returns nil for the image id 0.
 func (p *Proxy) open(ctx context.Context, op, ref string) (*Image, error) {
 	r, err := p.call(ctx, p.cfg.Timeouts.Open, op, ref)
+	var e *Error
+	if l := p.layoutOf(ref); l != nil && errors.As(err, &e) {
+		return nil, l.explain(e)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +104,10 @@ func (i *Image) Close(ctx context.Context) error {
 }
 
 // Manifest reads the manifest. For the transports oci and oci-archive it checks
-// the bytes against the digest; for others see Manifest.Digest. It does not
-// check the digest against anything that the caller expects.
+// that the layout's index leads to the digest, and that the bytes have it or are
+// the proxy's conversion of a Docker manifest that has it. For other transports
+// the proxy's word counts. It does not check the digest against anything that
+// the caller expects.
 func (i *Image) Manifest(ctx context.Context) (Manifest, error) {
 	const op = "GetManifest"
 	r, raw, err := i.document(ctx, op)
@@ -116,18 +122,16 @@ func (i *Image) Manifest(ctx context.Context) (Manifest, error) {
 	if err := m.Digest.Validate(); err != nil {
 		return Manifest{}, i.proxy.breach(op, fmt.Errorf("its digest %q: %w", printable(text), err))
 	}
-	if i.storesOCI() && m.Digest.Algorithm().FromBytes(raw) != m.Digest {
-		return Manifest{}, &Error{Class: ClassIntegrity, Op: op, Message: fmt.Sprintf("the manifest does not have its digest %s", m.Digest)}
+	parseErr := json.Unmarshal(raw, &m.Manifest)
+	if l := i.proxy.layoutOf(i.ref); l != nil {
+		if err := l.check(op, m); err != nil {
+			return Manifest{}, err
+		}
 	}
-	if err := json.Unmarshal(raw, &m.Manifest); err != nil {
+	if err := parseErr; err != nil {
 		return Manifest{}, &Error{Class: ClassUnsupported, Op: op, Message: fmt.Sprintf("the manifest is not one of an OCI image: %v", err), Err: err}
 	}
 	return m, nil
-}
-
-// storesOCI tells whether the transport holds nothing but OCI manifests.
-func (i *Image) storesOCI() bool {
-	return strings.HasPrefix(i.ref, "oci:") || strings.HasPrefix(i.ref, "oci-archive:")
 }
 
 // Config reads the configuration that the manifest names: the bytes with its

@@ -141,6 +141,7 @@ func (r row) check(t *testing.T, err error) {
 	case err != nil:
 		name, message = "(no reply)", err.Error()
 	}
+	t.Logf("it ends with %q: %.300s", name, message)
 	if !slices.Contains(strings.Split(r.want, "|"), name) {
 		t.Errorf("it ends with %q (%.600s), want %q", name, message, r.want)
 	}
