@@ -200,6 +200,7 @@ func (img *image) Close() error { return nil }
 type fixture struct {
 	*Manager
 	registry *registry
+	repo     *ostreerepo.Repo
 	config   Config
 	log      *logtest.Hook
 }
@@ -217,6 +218,7 @@ func newFixtureWith(t *testing.T, opts ostreerepo.Options, change ...func(*Confi
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.repo = repo
 	var logger *logrus.Logger
 	logger, f.log = logtest.NewNullLogger()
 	im := importer.New(importer.Config{Repo: repo, Open: f.registry.open, Log: logger})

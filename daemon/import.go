@@ -37,7 +37,6 @@ func importTask(req importer.Request, plan *importer.Plan) (task, error) {
 		}
 		return outcome{
 			text: ImportText(result, ""), record: importRecord(result, req.Image), result: result,
-			changed: !result.AlreadyPresent && !req.NoRef,
 		}, nil
 	}
 	return t, err

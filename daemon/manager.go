@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"sync"
 
@@ -18,6 +17,8 @@ type Manager struct {
 	store store
 	// importer gives what does the work. It can be slow, so it isn't called under mu.
 	importer func() (*importer.Importer, error)
+
+	images imageWatch
 
 	// mu guards what follows, and every job's fields that change.
 	mu            sync.Mutex
@@ -110,22 +111,4 @@ func (m *Manager) ActiveWithoutLookups() int {
 func (m *Manager) Ping() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-}
-
-// Images lists the stored images; see importer.Importer.Images.
-func (m *Manager) Images(ctx context.Context) ([]importer.Image, error) {
-	im, err := m.importer()
-	if err != nil {
-		return nil, err
-	}
-	return im.Images(ctx)
-}
-
-// Image describes one stored image; see importer.Importer.Image.
-func (m *Manager) Image(ctx context.Context, ref string) (*importer.Image, error) {
-	im, err := m.importer()
-	if err != nil {
-		return nil, err
-	}
-	return im.Image(ctx, ref)
 }

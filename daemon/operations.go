@@ -98,8 +98,6 @@ var copyImage = operation[importer.CopyRequest, importer.CopyResult]{
 	subject: func(r importer.CopyRequest) string { return r.Image },
 	do:      (*importer.Importer).Copy,
 	text:    func(r *importer.CopyResult) string { return "copied to " + r.Repository },
-	// The destination may be the repository itself, for another name.
-	changed: func(_ importer.CopyRequest, r *importer.CopyResult) bool { return r != nil },
 }
 
 var remove = operation[importer.RemoveRequest, importer.RemoveResult]{
@@ -109,7 +107,6 @@ var remove = operation[importer.RemoveRequest, importer.RemoveResult]{
 	subject: func(r importer.RemoveRequest) string { return subjectOf(r.Images) },
 	do:      (*importer.Importer).Remove,
 	text:    func(r *importer.RemoveResult) string { return "removed " + count(len(r.Removed), "image") },
-	changed: func(_ importer.RemoveRequest, r *importer.RemoveResult) bool { return r == nil || len(r.Removed) > 0 },
 }
 
 var prune = operation[importer.PruneRequest, importer.PruneResult]{
@@ -124,9 +121,6 @@ var prune = operation[importer.PruneRequest, importer.PruneResult]{
 			verb = "would drop"
 		}
 		return fmt.Sprintf("%s %s, %s and %s", verb, count(r.Images, "image"), count(r.Layers, "layer"), count(r.Objects, "object"))
-	},
-	changed: func(req importer.PruneRequest, r *importer.PruneResult) bool {
-		return req.Scope == importer.PruneImages && !req.DryRun && (r == nil || r.Images > 0)
 	},
 }
 
@@ -157,9 +151,20 @@ var verify = operation[importer.VerifyRequest, importer.VerifyResult]{
 		}
 		return text
 	},
-	changed: func(req importer.VerifyRequest, r *importer.VerifyResult) bool {
-		return req.Repair && (r == nil || r.Count(importer.StateRepaired) > 0)
-	},
+	repaired: repairedImages,
+}
+
+// repairedImages are those that a repair has mended, or may have.
+func repairedImages(req importer.VerifyRequest, r *importer.VerifyResult) (mended repaired) {
+	if r == nil {
+		return repaired{all: req.Repair}
+	}
+	for i := range r.Images {
+		if r.Images[i].State == importer.StateRepaired {
+			mended.names = append(mended.names, r.Images[i].Reference)
+		}
+	}
+	return mended
 }
 
 var compare = operation[importer.CompareRequest, importer.Comparison]{

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -28,12 +29,12 @@ type found struct {
 // probing is an operation that passes a gate, if there is one of the request's name, and reports the given progress.
 func probing(l lane, gates map[string]*gate, steps ...importer.Progress) operation[probe, found] {
 	return operation[probe, found]{
-		typ:     "probe",
-		stage:   importer.StageCheck,
-		lane:    always[probe](l),
-		subject: func(p probe) string { return p.Name },
-		text:    func(f *found) string { return "probed " + f.Name },
-		changed: func(_ probe, f *found) bool { return f == nil || f.Name == "changes" },
+		typ:      "probe",
+		stage:    importer.StageCheck,
+		lane:     always[probe](l),
+		subject:  func(p probe) string { return p.Name },
+		text:     func(f *found) string { return "probed " + f.Name },
+		repaired: func(_ probe, f *found) repaired { return repaired{all: f == nil || f.Name == "repairs"} },
 		do: func(_ *importer.Importer, ctx context.Context, p probe, progress func(importer.Progress)) (*found, error) {
 			for _, step := range steps {
 				progress(step)
@@ -63,12 +64,14 @@ func TestOperation(t *testing.T) {
 		changed bool
 	}{
 		{"changes nothing", probe{Name: "a"}, ResultDone, "probed a", false},
-		{"changes images", probe{Name: "changes"}, ResultDone, "probed changes", true},
+		{"repairs images", probe{Name: "repairs"}, ResultDone, "probed repairs", true},
 		{"fails on its way", probe{Name: "a", Fail: true}, ResultFailed, "failed: full", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFixture(t)
+			f.registry.add(t, "example.com/os:1", "one")
+			finished(t, f.startImport(t, "example.com/os:1"), ResultDone)
 			events := subscribe(t, f.Manager)
 			op := probing(laneWrite, nil, importer.Progress{Stage: importer.StageCheck, Steps: 1, StepsTotal: 4})
 			status := finished(t, started(t)(start(f.Manager, op, tt.request, JobOptions{}, Caller{UID: 5})), tt.result)
@@ -319,34 +322,23 @@ func TestTextsOfOperations(t *testing.T) {
 	}
 }
 
-func TestWhatChangesImages(t *testing.T) {
-	images := func(state string) *importer.VerifyResult {
-		return &importer.VerifyResult{Images: []importer.VerifiedImage{{State: state}}}
-	}
-	scope := func(scope importer.PruneScope, dryRun bool) importer.PruneRequest {
-		return importer.PruneRequest{Scope: scope, DryRun: dryRun}
-	}
-	for _, tt := range []struct {
-		name      string
-		got, want bool
+func TestRepairedImages(t *testing.T) {
+	found := &importer.VerifyResult{Images: []importer.VerifiedImage{
+		{Reference: "docker://a", State: importer.StateGood}, {Reference: "docker://b", State: importer.StateRepaired},
+		{Reference: "docker://c", State: importer.StateDamaged},
+	}}
+	for name, tt := range map[string]struct {
+		request importer.VerifyRequest
+		result  *importer.VerifyResult
+		want    repaired
 	}{
-		{"removed", remove.changed(importer.RemoveRequest{}, &importer.RemoveResult{Removed: []string{"a"}}), true},
-		{"were missing", remove.changed(importer.RemoveRequest{}, &importer.RemoveResult{Missing: []string{"a"}}), false},
-		{"removal failed", remove.changed(importer.RemoveRequest{}, nil), true},
-		{"pruned layers", prune.changed(scope(importer.PruneLayers, false), &importer.PruneResult{Layers: 1}), false},
-		{"pruned images", prune.changed(scope(importer.PruneImages, false), &importer.PruneResult{Images: 1}), true},
-		{"nothing to prune", prune.changed(scope(importer.PruneImages, false), &importer.PruneResult{}), false},
-		{"dry run", prune.changed(scope(importer.PruneImages, true), &importer.PruneResult{Images: 1}), false},
-		{"dry run failed", prune.changed(scope(importer.PruneImages, true), nil), false},
-		{"verified", verify.changed(importer.VerifyRequest{}, images(importer.StateDamaged)), false},
-		{"repaired", verify.changed(importer.VerifyRequest{Repair: true}, images(importer.StateRepaired)), true},
-		{"nothing to repair", verify.changed(importer.VerifyRequest{Repair: true}, images(importer.StateGood)), false},
-		{"repair failed", verify.changed(importer.VerifyRequest{Repair: true}, nil), true},
-		{"copied", copyImage.changed(importer.CopyRequest{}, &importer.CopyResult{}), true},
+		"repaired":      {importer.VerifyRequest{Repair: true}, found, repaired{names: []string{"docker://b"}}},
+		"repair failed": {importer.VerifyRequest{Repair: true}, nil, repaired{all: true}},
+		"check failed":  {importer.VerifyRequest{}, nil, repaired{}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if tt.got != tt.want {
-				t.Errorf("changed: %t", tt.got)
+		t.Run(name, func(t *testing.T) {
+			if got := repairedImages(tt.request, tt.result); !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("%+v, want %+v", got, tt.want)
 			}
 		})
 	}

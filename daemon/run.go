@@ -44,7 +44,11 @@ func (m *Manager) start(j *job) {
 
 // run is a job's goroutine. It ends right after the job's done is closed.
 func (m *Manager) run(ctx context.Context, j *job) {
+	m.noticeImages()
 	out, err := m.execute(ctx, j)
+	m.images.mu.Lock()
+	defer m.images.mu.Unlock()
+	out.images = m.lookAtImages(out.repaired)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.finish(j, out, err)
@@ -133,9 +137,7 @@ func (m *Manager) finish(j *job, out outcome, err error) {
 	m.logFinished(j, out.record)
 	m.saveJob(j)
 	m.emitJob(JobFinished, j)
-	if out.changed {
-		m.emit(Event{Type: ImagesChanged})
-	}
+	m.emitImages(out.images)
 	if j.transient {
 		m.forget(j)
 	} else {

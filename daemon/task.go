@@ -37,14 +37,15 @@ type task struct {
 	run       func(ctx context.Context, m *Manager, im *importer.Importer, j *job) (outcome, error)
 }
 
-// outcome is what a job that ran has to show. Of one that failed only changed counts.
+// outcome is what a job that ran has to show. Of one that failed only repaired and images count.
 type outcome struct {
-	text    string           // one line for people who see the job's image beside it
-	record  string           // one line for the log, which names the image; empty: made of text
-	changed bool             // what Images answers may be another thing than before
-	result  *importer.Result // of an import
-	plan    *importer.Plan   // of a prepare
-	results json.RawMessage  // of all others
+	text     string           // one line for people who see the job's image beside it
+	record   string           // one line for the log, which names the image; empty: made of text
+	repaired repaired         // images that differ although their refs may not
+	images   ImageChanges     // set when the job has ended
+	result   *importer.Result // of an import
+	plan     *importer.Plan   // of a prepare
+	results  json.RawMessage  // of all others
 }
 
 // operation says how requests of one type are done.
@@ -57,9 +58,9 @@ type operation[Request, Result any] struct {
 	writes    func(Request) string // see task; nil: ""
 	do        func(*importer.Importer, context.Context, Request, func(importer.Progress)) (*Result, error)
 	text      func(*Result) string
-	// changed tells whether the stored images are others now; the result is nil if the operation failed on its way. nil:
-	// they never are.
-	changed func(Request, *Result) bool
+	// repaired tells of which images the content may differ now; the result is nil if the operation failed on its way. nil:
+	// of none.
+	repaired func(Request, *Result) repaired
 }
 
 // task makes a request a task.
@@ -68,7 +69,12 @@ func (o operation[Request, Result]) task(request Request) (task, error) {
 	if err != nil {
 		return task{}, newError(importer.KindInvalidOption, "", "%s: %w", o.typ, err)
 	}
-	changed := func(result *Result) bool { return o.changed != nil && o.changed(request, result) }
+	mended := func(result *Result) repaired {
+		if o.repaired == nil {
+			return repaired{}
+		}
+		return o.repaired(request, result)
+	}
 	writes := ""
 	if o.writes != nil {
 		writes = o.writes(request)
@@ -83,10 +89,10 @@ func (o operation[Request, Result]) task(request Request) (task, error) {
 		run: func(ctx context.Context, m *Manager, im *importer.Importer, j *job) (outcome, error) {
 			result, err := o.do(im, ctx, request, func(p importer.Progress) { m.progress(j, p) })
 			if err != nil {
-				return outcome{changed: changed(nil)}, err
+				return outcome{repaired: mended(nil)}, err
 			}
 			raw, err := json.Marshal(result)
-			return outcome{text: o.text(result), changed: changed(result), results: raw}, err
+			return outcome{text: o.text(result), repaired: mended(result), results: raw}, err
 		},
 	}, nil
 }

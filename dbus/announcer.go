@@ -22,10 +22,14 @@ const statusWaiting = "Waiting for requests."
 // announcer turns the Manager's events into signals. All methods are for one goroutine.
 type announcer struct {
 	emit   func(path godbus.ObjectPath, signal string, values ...any)
-	active func() int        // queued and running jobs, look-ups excepted
-	status func(text string) // takes one line for the service manager
+	active func() int                   // queued and running jobs, look-ups excepted
+	images func() map[string]properties // of all images that have an object, by name
+	status func(text string)            // takes one line for the service manager
 
-	constant   []string // names of job properties that never change
+	// silentOfJob and silentOfImage are names of properties that no signal tells.
+	silentOfJob   []string
+	silentOfImage []string
+
 	jobs       map[uint64]*announcedJob
 	lastActive int
 }
@@ -38,14 +42,19 @@ type announcedJob struct {
 	stale  bool // latest has not been told
 }
 
-func newAnnouncer(active func() int, emit func(godbus.ObjectPath, string, ...any), status func(string)) *announcer {
+func newAnnouncer(
+	active func() int, images func() map[string]properties,
+	emit func(godbus.ObjectPath, string, ...any), status func(string),
+) *announcer {
 	return &announcer{
-		emit:       emit,
-		active:     active,
-		status:     status,
-		constant:   constantJobProperties(),
-		jobs:       make(map[uint64]*announcedJob),
-		lastActive: active(),
+		emit:          emit,
+		active:        active,
+		images:        images,
+		status:        status,
+		silentOfJob:   interfaceSpecs()[jobInterface].silentProperties(),
+		silentOfImage: interfaceSpecs()[imageInterface].silentProperties(),
+		jobs:          make(map[uint64]*announcedJob),
+		lastActive:    active(),
 	}
 }
 
@@ -86,7 +95,9 @@ func (a *announcer) announce(event daemon.Event, now time.Time) {
 	id := event.Job.ID
 	switch event.Type {
 	case daemon.JobNew:
-		a.jobs[id] = &announcedJob{told: variants(jobProperties(event.Job)), at: now, latest: event.Job}
+		told := variants(jobProperties(event.Job))
+		a.jobs[id] = &announcedJob{told: told, at: now, latest: event.Job}
+		a.emitAdded(jobPath(id), jobInterface, told)
 		a.emit(rootPath, managerInterface+".JobNew", id, jobPath(id), string(event.Job.Type))
 	case daemon.JobChanged:
 		a.update(event.Job)
@@ -98,10 +109,11 @@ func (a *announcer) announce(event daemon.Event, now time.Time) {
 	case daemon.JobRemoved:
 		delete(a.jobs, id)
 		a.emit(rootPath, managerInterface+".JobRemoved", id, jobPath(id))
+		a.emitRemoved(jobPath(id), jobInterface)
 	case daemon.PreparedRemoved:
 		a.emit(rootPath, managerInterface+".PreparedRemoved", event.PreparedID, preparedPath(event.PreparedID))
 	case daemon.ImagesChanged:
-		a.emit(rootPath, managerInterface+".ImagesChanged")
+		a.announceImages(event.Images)
 	}
 }
 
@@ -139,7 +151,7 @@ func (a *announcer) tell(job *announcedJob, now time.Time) {
 			changed[name] = value
 		}
 	}
-	for _, name := range a.constant {
+	for _, name := range a.silentOfJob {
 		delete(changed, name)
 	}
 	job.told, job.at, job.stale = current, now, false

@@ -2,6 +2,7 @@ package dbus
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +27,7 @@ func announceAll(t *testing.T, feed func(chan<- daemon.Event)) []emitted {
 	var signals []emitted
 	synctest.Test(t, func(*testing.T) {
 		events, stop, ended := make(chan daemon.Event), make(chan struct{}), make(chan struct{})
-		a := newAnnouncer(func() int { return 0 }, func(path godbus.ObjectPath, signal string, values ...any) {
+		a := newAnnouncer(func() int { return 0 }, nil, func(path godbus.ObjectPath, signal string, values ...any) {
 			signals = append(signals, emitted{time.Now(), path, signal, values})
 		}, func(string) {})
 		go func() {
@@ -155,5 +156,30 @@ func TestEventsAndTheirSignals(t *testing.T) {
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("emitted\n%q, want\n%q", got, want)
+	}
+}
+
+func TestChangedImagesAreTold(t *testing.T) {
+	var signals []emitted
+	image := importer.Image{Reference: "docker://x", SizeUnique: 5, Update: &importer.Update{Available: true, Version: "2"}}
+	a := newAnnouncer(func() int { return 0 },
+		func() map[string]properties { return map[string]properties{"docker://x": imageProperties(&image)} },
+		func(path godbus.ObjectPath, signal string, values ...any) {
+			signals = append(signals, emitted{path: path, signal: signal, values: values})
+		}, func(string) {})
+	names := []string{"docker://x", "docker://gone/since"}
+	a.announce(daemon.Event{Type: daemon.ImagesChanged, Images: daemon.ImageChanges{Changed: names}}, time.Now())
+	if len(signals) != 2 || signals[0].path != imagePath("docker://x") || signals[0].signal != propertiesChanged {
+		t.Fatalf("signals %+v", signals)
+	}
+	told := signals[0].values[1].(map[string]godbus.Variant)
+	if update, _ := told["CachedUpdate"].Value().(map[string]godbus.Variant); update["version"].Value() != "2" {
+		t.Errorf("told is %v", told)
+	}
+	if _, isTold := told["SizeUnique"]; isTold {
+		t.Error("SizeUnique is told for one image, but not for those that share its layers")
+	}
+	if last := signals[1]; last.signal != managerInterface+".ImagesChanged" || !reflect.DeepEqual(last.values[1], names) {
+		t.Errorf("the last signal is %+v", last)
 	}
 }

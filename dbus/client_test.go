@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -207,7 +208,7 @@ func TestWatch(t *testing.T) {
 	if !changed || event.Job.Result != daemon.ResultDone || event.Job.Import == nil {
 		t.Errorf("changed %v, the last event is %+v", changed, event)
 	}
-	if event := receive(t, events); event.Type != daemon.ImagesChanged {
+	if event := receive(t, events); event.Type != daemon.ImagesChanged || !slices.Equal(event.Images.Added, []string{"docker://example.com/image"}) {
 		t.Errorf("after the end comes %+v", event)
 	}
 	stop()

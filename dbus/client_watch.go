@@ -65,7 +65,7 @@ func (c *Client) eventOf(ctx context.Context, signal *godbus.Signal) (e daemon.E
 		return e, false
 	}
 	if member == "ImagesChanged" {
-		return daemon.Event{Type: daemon.ImagesChanged}, true
+		return daemon.Event{Type: daemon.ImagesChanged, Images: changedImages(signal.Body)}, true
 	}
 	if len(signal.Body) == 0 {
 		return e, false
@@ -90,6 +90,14 @@ func (c *Client) eventOf(ctx context.Context, signal *godbus.Signal) (e daemon.E
 		return e, false
 	}
 	return e, true
+}
+
+// changedImages is what ImagesChanged tells.
+func changedImages(body []any) (changes daemon.ImageChanges) {
+	if godbus.Store(body, &changes.Added, &changes.Changed, &changes.Removed) != nil {
+		return daemon.ImageChanges{}
+	}
+	return changes
 }
 
 // signaledJob is the status of a job that a signal named; only its id when the job, or its daemon, is gone.

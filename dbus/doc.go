@@ -17,6 +17,8 @@
 //     object map of godbus's default handler is not safe for concurrent use, so the server has its own godbus.Handler.)
 //   - The server's connection cannot take file descriptors: one that is sent along with a call that no handler reads would stay
 //     open for good.
+//   - Signals tell what GetManagedObjects answers: whoever asks once and follows them knows the images, and the jobs that are
+//     not look-ups.
 //   - The reply that names a new job leaves before the job starts, so before any signal about it. Signals are emitted by one
 //     goroutine, in the order of the Manager's events.
 //   - The server is idle when no call is counted and no job is queued or running. It gives the name back first and drains

@@ -13,7 +13,7 @@ import (
 //go:embed org.ostree.import1.xml
 var introspectionXML string
 
-// standardXML describes the interfaces that every object has.
+// standardXML describes the interfaces that every object has, and that of rootPath.
 const standardXML = `<node>
   <interface name="org.freedesktop.DBus.Peer">
     <method name="Ping"/>
@@ -47,7 +47,23 @@ const standardXML = `<node>
       <arg name="invalidated_properties" type="as"/>
     </signal>
   </interface>
+  <interface name="org.freedesktop.DBus.ObjectManager">
+    <method name="GetManagedObjects">
+      <arg name="object_paths_interfaces_and_properties" type="a{oa{sa{sv}}}" direction="out"/>
+    </method>
+    <signal name="InterfacesAdded">
+      <arg name="object_path" type="o"/>
+      <arg name="interfaces_and_properties" type="a{sa{sv}}"/>
+    </signal>
+    <signal name="InterfacesRemoved">
+      <arg name="object_path" type="o"/>
+      <arg name="interfaces" type="as"/>
+    </signal>
+  </interface>
 </node>`
+
+// propertiesEmit is the annotation that says whether a signal tells the change of a property.
+const propertiesEmit = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 
 const introspectionHeader = `<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
@@ -87,6 +103,20 @@ func (s *interfaceSpec) property(name string) *introspect.Property {
 		}
 	}
 	return nil
+}
+
+// silentProperties are the names of the properties that PropertiesChanged does not tell: they never
+// change, or are to be read again.
+func (s *interfaceSpec) silentProperties() []string {
+	var names []string
+	for _, property := range s.Properties {
+		for _, annotation := range property.Annotations {
+			if annotation.Name == propertiesEmit && annotation.Value != "true" {
+				names = append(names, property.Name)
+			}
+		}
+	}
+	return names
 }
 
 // interfaceSpecs are all interfaces by name, the standard ones included.

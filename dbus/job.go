@@ -126,17 +126,6 @@ func jobProperties(status daemon.JobStatus) properties {
 	}
 }
 
-// constantJobProperties never change, so that no signal needs to carry them.
-func constantJobProperties() []string {
-	var names []string
-	for _, property := range interfaceSpecs()[jobInterface].Properties {
-		if len(property.Annotations) > 0 {
-			names = append(names, property.Name)
-		}
-	}
-	return names
-}
-
 // progressDetail has the keys of bootc's progress: a task with subtasks, bytes within steps.
 func progressDetail(status daemon.JobStatus) properties {
 	progress := &status.Progress

@@ -98,7 +98,10 @@ func TestSignalsOfAJob(t *testing.T) {
 	if active == nil {
 		t.Error("NJobs was not told")
 	}
-	awaitSignal(t, signals, "ImagesChanged")
+	changed := awaitSignal(t, signals, "ImagesChanged")
+	if want := []any{[]string{"docker://example.com/image"}, []string{}, []string{}}; !reflect.DeepEqual(changed.Body, want) {
+		t.Errorf("ImagesChanged is %v", changed)
+	}
 }
 
 func TestWaitTellsHowTheJobEnded(t *testing.T) {

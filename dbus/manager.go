@@ -140,7 +140,7 @@ func (s *Server) listImages(c *call) ([]any, error) {
 	for i := range images {
 		image := &images[i]
 		path := godbus.ObjectPath("/")
-		if image.Reference != "" {
+		if isImageName(image.Reference) {
 			path = imagePath(image.Reference)
 		}
 		entries = append(entries, entry{

@@ -22,6 +22,7 @@ const (
 	busInterface            = "org.freedesktop.DBus" // also the name of the bus itself
 	propertiesInterface     = "org.freedesktop.DBus.Properties"
 	introspectableInterface = "org.freedesktop.DBus.Introspectable"
+	objectManagerInterface  = "org.freedesktop.DBus.ObjectManager"
 	peerInterface           = "org.freedesktop.DBus.Peer"
 
 	rootPath       godbus.ObjectPath = "/org/ostree/import1"

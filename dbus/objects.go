@@ -38,7 +38,9 @@ func newObject(name string, values properties) *object {
 func (s *Server) resolve(ctx context.Context, path godbus.ObjectPath) (*object, error) {
 	switch path {
 	case rootPath:
-		return newObject(managerInterface, s.managerProperties()), nil
+		o := newObject(managerInterface, s.managerProperties())
+		o.interfaces = append(o.interfaces, objectManagerInterface)
+		return o, nil
 	case logControlPath:
 		return newObject(logControlInterface, s.logControlProperties()), nil
 	}
@@ -124,7 +126,7 @@ func (s *Server) children(ctx context.Context, path godbus.ObjectPath) []string 
 	case imagesPath:
 		images, _ := s.manager.Images(ctx)
 		for i := range images {
-			if images[i].Reference != "" {
+			if isImageName(images[i].Reference) {
 				add(imagePath(images[i].Reference))
 			}
 		}

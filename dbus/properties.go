@@ -10,7 +10,7 @@ import (
 // handler answers one method. The arguments' types have been checked.
 type handler func(c *call) ([]any, error)
 
-// standardMethods are the methods of the interfaces that every object has; godbus answers those of Peer itself.
+// standardMethods are the methods of the interfaces that are not ours; godbus answers those of Peer itself.
 func (s *Server) standardMethods() map[string]map[string]handler {
 	return map[string]map[string]handler{
 		introspectableInterface: {"Introspect": s.introspect},
@@ -19,6 +19,7 @@ func (s *Server) standardMethods() map[string]map[string]handler {
 			"GetAll": s.getAllProperties,
 			"Set":    s.setProperty,
 		},
+		objectManagerInterface: {"GetManagedObjects": s.managedObjects},
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *Server) Run(ctx context.Context) error {
 	stop, announced := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(announced)
-		newAnnouncer(s.manager.ActiveWithoutLookups, s.emit, s.showStatus).run(s.events, stop, s.calls.touch)
+		newAnnouncer(s.manager.ActiveWithoutLookups, s.shownImages, s.emit, s.showStatus).run(s.events, stop, s.calls.touch)
 	}()
 	s.notify("READY=1", "STATUS="+statusWaiting)
 	err := s.serve(ctx)
@@ -147,6 +147,15 @@ func (s *Server) arrived(msg *godbus.Message) {
 	if signature, err := godbus.ParseSignature(given); err == nil {
 		msg.Headers[godbus.FieldSignature] = godbus.MakeVariant(signature)
 	}
+}
+
+// shownImages are the images as signals tell them. Those that cannot be read now are left out.
+func (s *Server) shownImages() map[string]properties {
+	images, err := s.manager.Images(s.conn.Context())
+	if err != nil {
+		s.log.WithError(err).Warn("cannot tell what the changed images are now")
+	}
+	return imagesByName(images)
 }
 
 // emit sends a signal. A bus that is gone is Run's business.

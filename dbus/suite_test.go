@@ -33,14 +33,15 @@ func TestMain(m *testing.M) {
 // suite is a server with a real repository on a private bus.
 type suite struct {
 	*testBus
-	options  suiteOptions
-	registry *registry
-	stateDir string
-	manager  *daemon.Manager
-	server   *Server
-	notified *notifications
-	stop     context.CancelFunc
-	done     chan error // Run's result
+	options    suiteOptions
+	registry   *registry
+	stateDir   string
+	repository string // its path
+	manager    *daemon.Manager
+	server     *Server
+	notified   *notifications
+	stop       context.CancelFunc
+	done       chan error // Run's result
 }
 
 type suiteOptions struct {
@@ -70,6 +71,7 @@ func prepareSuite(t testing.TB, options suiteOptions) *suite {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.repository = repo.Path()
 	config := options.daemon
 	if config.Imports == 0 {
 		config.Imports = 1 // so that one that is held up holds up others

@@ -111,9 +111,24 @@ func printEvent(w io.Writer, event daemon.Event, asJSON bool) (err error) {
 	case daemon.JobFinished:
 		_, err = fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, finishText(event.Job))
 	case daemon.ImagesChanged:
-		_, err = fmt.Fprintln(w, "the stored images changed")
+		err = printImageChanges(w, event.Images)
 	}
 	return err
+}
+
+// printImageChanges writes one line per image.
+func printImageChanges(w io.Writer, changes daemon.ImageChanges) error {
+	for _, change := range []struct {
+		what  string
+		names []string
+	}{{"new", changes.Added}, {"changed", changes.Changed}, {"gone", changes.Removed}} {
+		for _, name := range change.names {
+			if _, err := fmt.Fprintf(w, "image %s: %s\n", printable(name), change.what); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // finishText says how a job ended.
