@@ -4,9 +4,11 @@ go 1.25.0
 
 require (
 	github.com/coreos/go-systemd/v22 v22.7.0
+	github.com/creack/pty v1.1.24
 	github.com/dlclark/regexp2 v1.11.5
 	github.com/godbus/dbus/v5 v5.2.4
 	github.com/gowebpki/jcs v1.0.1
+	github.com/hinshun/vt10x v0.0.0-20220301184237-5011da428d02
 	github.com/klauspost/compress v1.18.3
 	github.com/knqyf263/go-rpmdb v0.1.1
 	github.com/moby/sys/mountinfo v0.7.2

@@ -29,7 +29,10 @@ const brokerRefusal = "Could not activate remote peer: unit failed"
 
 // Client calls the daemon. Its errors are *importer.Error with the kind that the daemon gave, KindAccessDenied where the
 // caller was refused and KindNotAvailable where no daemon answers. Its methods may be called concurrently.
-type Client struct{ conn *godbus.Conn }
+type Client struct {
+	conn       *godbus.Conn
+	onPassword func(context.Context) bool // see OnPassword
+}
 
 // Dial connects to the bus: "system", "session" or a D-Bus address; "" means "system". It does not start the daemon: the
 // first call does.
@@ -38,8 +41,13 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	if err != nil {
 		return nil, &importer.Error{Kind: importer.KindNotAvailable, Err: err}
 	}
-	return &Client{conn}, nil
+	return &Client{conn: conn}, nil
 }
+
+// OnPassword sets what is called each time that polkit wants a password, before polkit asks for it: it may start a program that
+// asks at the terminal. If it returns false the call is refused instead. Without it polkit asks, as it can on a desktop. It
+// must be set before the first call, and be safe for concurrent use if the client is used so.
+func (c *Client) OnPassword(may func(context.Context) bool) { c.onPassword = may }
 
 // Close ends the connection. Jobs go on.
 func (c *Client) Close() error { return c.conn.Close() }
@@ -127,13 +135,13 @@ func (c *Client) query(ctx context.Context, flags godbus.Flags, path godbus.Obje
 	return c.call(ctx, flags, path, method, args...)
 }
 
-// call calls a method, and lets polkit ask the person at the terminal or desktop for a password. (godbus's own calls cannot
-// carry that flag.)
+// call calls a method. If that takes a password it is called once more, and polkit may ask the person at the terminal or desktop
+// for it: only then somebody who asks has to be there. (godbus's own calls cannot carry that flag.)
 func (c *Client) call(ctx context.Context, flags godbus.Flags, path godbus.ObjectPath, method string, args ...any) *godbus.Call {
 	iface, member := splitMethod(method)
 	msg := &godbus.Message{
 		Type:  godbus.TypeMethodCall,
-		Flags: flags | godbus.FlagAllowInteractiveAuthorization,
+		Flags: flags,
 		Headers: map[godbus.HeaderField]godbus.Variant{
 			godbus.FieldDestination: godbus.MakeVariant(BusName),
 			godbus.FieldPath:        godbus.MakeVariant(path),
@@ -145,6 +153,22 @@ func (c *Client) call(ctx context.Context, flags godbus.Flags, path godbus.Objec
 	if len(args) > 0 {
 		msg.Headers[godbus.FieldSignature] = godbus.MakeVariant(godbus.SignatureOf(args...))
 	}
+	answer := c.send(ctx, msg)
+	if wantsPassword(answer.Err) && (c.onPassword == nil || c.onPassword(ctx)) {
+		msg.Flags |= godbus.FlagAllowInteractiveAuthorization
+		answer = c.send(ctx, msg)
+	}
+	return answer
+}
+
+// wantsPassword reports whether a call was refused because polkit was not allowed to ask for a password.
+func wantsPassword(err error) bool {
+	var reply godbus.Error
+	return errors.As(err, &reply) && reply.Name == errInteractionRequired
+}
+
+// send sends a call and waits for its answer.
+func (c *Client) send(ctx context.Context, msg *godbus.Message) *godbus.Call {
 	for tries := 1; ; tries++ {
 		answer := <-c.conn.SendWithContext(ctx, msg, make(chan *godbus.Call, 1)).Done
 		if tries == maxStarts || !failedToStart(answer.Err) {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	godbus "github.com/godbus/dbus/v5"
+
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
@@ -94,7 +96,7 @@ func TestClientErrors(t *testing.T) {
 	_, err = client.Wait(ctx, id, nil)
 	wantKind(t, err, importer.KindRegistryUnauthorized)
 
-	denied := &Client{s.connectAs(t, nobody)}
+	denied := &Client{conn: s.connectAs(t, nobody)}
 	_, err = denied.Import(ctx, importer.Request{Image: "docker://example.com/x"}, daemon.JobOptions{})
 	wantKind(t, err, importer.KindAccessDenied)
 
@@ -108,9 +110,36 @@ func TestClientErrors(t *testing.T) {
 func TestClientLetsPolkitAskForAPassword(t *testing.T) {
 	s := newSuite(t, suiteOptions{})
 	s.startPolkit(t, password)
-	client := &Client{s.connectAs(t, nobody)}
-	if _, err := client.Import(t.Context(), importer.Request{Image: "docker://example.com/x"}, daemon.JobOptions{}); err != nil {
+	ask := func(client *Client) error {
+		_, err := client.Import(t.Context(), importer.Request{Image: "docker://example.com/x"}, daemon.JobOptions{})
+		return err
+	}
+	client := &Client{conn: s.connectAs(t, nobody)}
+	if err := ask(client); err != nil {
 		t.Error(err)
+	}
+	prepared := 0
+	client.OnPassword(func(context.Context) bool { prepared++; return true })
+	if err := ask(client); err != nil || prepared != 1 {
+		t.Errorf("%v after %d calls of OnPassword's function, want one", err, prepared)
+	}
+	client.OnPassword(func(context.Context) bool { return false })
+	wantKind(t, ask(client), importer.KindAccessDenied)
+}
+
+// TestNoPasswordIsWanted: where polkit decides without one, nobody has to be there who asks for it.
+func TestNoPasswordIsWanted(t *testing.T) {
+	for name, answer := range map[string]func(polkitCheck) (bool, bool, *godbus.Error){"yes": yes, "no": no} {
+		t.Run(name, func(t *testing.T) {
+			s := newSuite(t, suiteOptions{})
+			s.startPolkit(t, answer)
+			client := &Client{conn: s.connectAs(t, nobody)}
+			client.OnPassword(func(context.Context) bool { t.Error("called"); return true })
+			_, err := client.Import(t.Context(), importer.Request{Image: "docker://example.com/x"}, daemon.JobOptions{})
+			if (err == nil) != (name == "yes") {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -88,6 +88,17 @@ func (s *settings) withBus(ctx context.Context, work func(*dbus.Client) error) e
 		return fmt.Errorf("%w; without a bus or daemon use --local", err)
 	}
 	defer client.Close()
+	agent := passwordAgent{}
+	defer agent.stop()
+	client.OnPassword(func(ctx context.Context) bool {
+		if s.noAskPassword {
+			return false
+		}
+		if address == "system" { // no polkit is on another
+			agent.start(ctx)
+		}
+		return true
+	})
 	return work(client)
 }
 

@@ -67,6 +67,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // settings are the options before the verb.
 type settings struct {
 	system, session, local, json, quiet, verbose bool
+	noAskPassword                                bool
 	address, repository                          string
 	memory                                       int // MiB; 0: the default
 }
@@ -88,6 +89,7 @@ func rootCommand() *cobra.Command {
 	flags.StringVar(&s.repository, "repo", "", "`path` of the repository, with --local (default "+setup.DefaultRepository()+")")
 	flags.IntVar(&s.memory, "memory", 0, fmt.Sprintf("`MiB` of memory that all work on images shares, with --local (default %d)", setup.DefaultMemory))
 	flags.BoolVar(&s.json, "json", false, "print one JSON document on standard output")
+	flags.BoolVar(&s.noAskPassword, "no-ask-password", false, "be refused rather than asked for a password")
 	flags.BoolVarP(&s.quiet, "quiet", "q", false, "show no progress")
 	flags.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens, with --local")
 	root.MarkFlagsMutuallyExclusive("system", "session", "address", "local")

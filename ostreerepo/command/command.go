@@ -36,6 +36,8 @@ type Command struct {
 
 	// User is an unprivileged user to run as, where we are root. Nil: ours.
 	User *User
+	// Foreground programs share our process group: only so they may read the terminal.
+	Foreground bool
 	// Confined programs need nothing but their descriptors and files that they can name.
 	Confined bool
 	Limits   Limits
@@ -88,7 +90,7 @@ func (c Command) build() (*exec.Cmd, error) {
 	cmd.WaitDelay = StopDelay // for pipes that a grandchild holds open
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL, // a program inside a blocking call does not notice that we are gone
-		Setpgid:   true,
+		Setpgid:   !c.Foreground,
 	}
 	if c.User != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.User.UID, Gid: c.User.GID}

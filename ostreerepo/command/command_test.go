@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -221,5 +222,26 @@ func TestFiles(t *testing.T) {
 	mustRun(t, c)
 	if got, err := os.ReadFile(f.Name()); err != nil || string(got) != "written\n" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestForeground: a program that may read the terminal is in our process group, and is stopped without stopping us.
+func TestForeground(t *testing.T) {
+	for _, foreground := range []bool{false, true} {
+		c := shell("cut -d' ' -f5 /proc/self/stat")
+		c.Foreground = foreground
+		if ours := strings.TrimSpace(mustRun(t, c)) == strconv.Itoa(unix.Getpgrp()); ours != foreground {
+			t.Errorf("foreground %t: in our process group: %t", foreground, ours)
+		}
+	}
+	c := shell("exec sleep 1000")
+	c.Foreground = true
+	p, err := command.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Stop()
+	if err := p.Wait(); err == nil || !strings.Contains(err.Error(), "SIGTERM") {
+		t.Errorf("the program ends with %v", err)
 	}
 }

@@ -10,7 +10,8 @@
 //     environment reaches it, so that neither LD_PRELOAD nor a plug-in directory, a macro file or
 //     a debugging switch does.
 //   - It is the leader of a process group, so that a signal to it reaches what it has started, and
-//     it dies with us.
+//     it dies with us. Command.Foreground programs, which talk to the person at the terminal, stay
+//     in our group.
 //   - With Command.User it runs as that user, without supplementary groups, and can gain no
 //     privileges. With Command.Confined, which is for programs that parse what an image holds, it
 //     has neither network nor the sockets below /run, where the kernel lets us arrange that.
