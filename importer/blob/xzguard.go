@@ -109,45 +109,57 @@ func (g *xzGuard) blockOrIndex() error {
 
 // checkBlock looks through the filters of a block header.
 func (g *xzGuard) checkBlock(header []byte) error {
-	flags, rest := header[1], header[2:]
-	number := func() (n uint64, err error) {
-		n, length := xzNumber(rest)
-		if length == 0 {
-			return 0, errXZ
-		}
-		rest = rest[length:]
-		return n, nil
-	}
+	flags, fields := header[1], xzFields(header[2:])
 	for _, sizeGiven := range []byte{0x40, 0x80} {
-		if flags&sizeGiven != 0 {
-			if _, err := number(); err != nil {
-				return err
-			}
+		if flags&sizeGiven == 0 {
+			continue
+		}
+		if _, err := fields.number(); err != nil {
+			return err
 		}
 	}
 	for range flags&3 + 1 {
-		id, err := number()
-		if err != nil {
+		if err := g.checkFilter(&fields); err != nil {
 			return err
 		}
-		size, err := number()
-		if err != nil || size > uint64(len(rest)) {
-			return errXZ
-		}
-		const lzma2 = 0x21
-		if id != lzma2 {
-			return fmt.Errorf("xz: filter %#x is not supported", id)
-		}
-		if size != 1 || rest[0] > 40 {
-			return errXZ
-		}
-		bits := rest[0]
-		if err := g.need(int64(2|bits&1)<<(bits/2+11), maxXZDictionary); err != nil {
-			return err
-		}
-		rest = rest[size:]
 	}
 	return nil
+}
+
+// checkFilter takes a filter's flags off the fields of a block header. It has to be LZMA2, with a
+// dictionary that is allowed.
+func (g *xzGuard) checkFilter(fields *xzFields) error {
+	id, err := fields.number()
+	if err != nil {
+		return err
+	}
+	size, err := fields.number()
+	if err != nil || size > uint64(len(*fields)) {
+		return errXZ
+	}
+	const lzma2 = 0x21
+	if id != lzma2 {
+		return fmt.Errorf("xz: filter %#x is not supported", id)
+	}
+	if size != 1 || (*fields)[0] > 40 {
+		return errXZ
+	}
+	bits := (*fields)[0]
+	*fields = (*fields)[size:]
+	return g.need(int64(2|bits&1)<<(bits/2+11), maxXZDictionary)
+}
+
+// xzFields are the fields of a block header that have not been read yet.
+type xzFields []byte
+
+// number takes a number off the fields.
+func (f *xzFields) number() (uint64, error) {
+	n, length := xzNumber(*f)
+	if length == 0 {
+		return 0, errXZ
+	}
+	*f = (*f)[length:]
+	return n, nil
 }
 
 // chunk is at an LZMA2 chunk or at the end of a block's chunks.

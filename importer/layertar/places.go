@@ -15,26 +15,8 @@ import (
 // that of the commit: by own, the paths of what is not moved although it is in such a place, and by
 // more entries for what is covered.
 func (t *tree) place(rules Rules) (*node, error) {
-	root := *t.root
-	root.children = make(map[string]*node)
-	var moved []string
-	for _, name := range slices.Sorted(maps.Keys(t.root.children)) {
-		n := t.root.children[name]
-		if _, out := rules.filterKey([]string{name}); out {
-			continue
-		}
-		if isRuntimeTop(name) && n.isDir() {
-			if !n.listed {
-				continue
-			}
-			n.children = make(map[string]*node)
-		}
-		root.children[name] = n
-		if len(rules.place(name)) > 1 {
-			moved = append(moved, name)
-		}
-	}
-	placed := &tree{root: &root}
+	root, moved := t.filtered(rules)
+	placed := &tree{root: root}
 	for _, name := range []string{"etc", whiteoutPrefix + "etc", "var", whiteoutPrefix + "var"} {
 		path := rules.place(name)
 		if len(path) == 1 {
@@ -54,7 +36,32 @@ func (t *tree) place(rules Rules) (*node, error) {
 		}
 	}
 	slices.Sort(t.own)
-	return &root, nil
+	return root, nil
+}
+
+// filtered returns a root with what the rules keep, still where the image has it, and the names of the
+// top levels that the rules put elsewhere.
+func (t *tree) filtered(rules Rules) (*node, []string) {
+	root := *t.root
+	root.children = make(map[string]*node)
+	var moved []string
+	for _, name := range slices.Sorted(maps.Keys(t.root.children)) {
+		n := t.root.children[name]
+		if _, out := rules.filterKey([]string{name}); out {
+			continue
+		}
+		if isRuntimeTop(name) && n.isDir() {
+			if !n.listed {
+				continue
+			}
+			n.children = make(map[string]*node)
+		}
+		root.children[name] = n
+		if len(rules.place(name)) > 1 {
+			moved = append(moved, name)
+		}
+	}
+	return &root, moved
 }
 
 // move puts n, which the image has at the top, at a path of the commit.

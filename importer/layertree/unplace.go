@@ -69,29 +69,36 @@ func (u *unplacing) all(own []string) error {
 		}
 	}
 	for _, top := range sortedTops(u.moved) {
-		place := u.moved[top]
-		u.setAside(top)
-		dir, base := splitPath(place)
-		parent, err := u.dir(dir)
-		if err != nil {
+		if err := u.moveTop(top, own); err != nil {
 			return err
 		}
-		if parent == nil {
+	}
+	return nil
+}
+
+// moveTop moves what is at the place of a top level to that top level.
+func (u *unplacing) moveTop(top string, own []string) error {
+	place := u.moved[top]
+	u.setAside(top)
+	dir, base := splitPath(place)
+	parent, err := u.dir(dir)
+	if err != nil || parent == nil {
+		return err
+	}
+	for _, prefix := range []string{"", whiteoutPrefix} {
+		at := found{parent.dirs[prefix+base], parent.files[prefix+base]}
+		if at.exists() && !u.own.covers(join(dir, prefix+base)) {
+			parent.remove(prefix + base)
+			u.root.put(prefix+top, at)
+		}
+	}
+	for _, path := range own {
+		rest, ok := strings.CutPrefix(path, place+"/")
+		if !ok {
 			continue
 		}
-		for _, prefix := range []string{"", whiteoutPrefix} {
-			at := found{parent.dirs[prefix+base], parent.files[prefix+base]}
-			if at.exists() && !u.own.covers(join(dir, prefix+base)) {
-				parent.remove(prefix + base)
-				u.root.put(prefix+top, at)
-			}
-		}
-		for _, path := range own {
-			if rest, ok := strings.CutPrefix(path, place+"/"); ok {
-				if err := u.moveOwn(join(top, rest), path); err != nil {
-					return err
-				}
-			}
+		if err := u.moveOwn(join(top, rest), path); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -43,6 +43,11 @@ func (l *layer) add(target *dir, tree objects.Checksum, path, at string) error {
 		target.adopt(tree)
 		return nil
 	}
+	return l.addEntries(target, tree, path, at, misplaced)
+}
+
+// addEntries puts what a directory of the layer holds into target, one by one.
+func (l *layer) addEntries(target *dir, tree objects.Checksum, path, at string, misplaced bool) error {
 	t, err := l.read(tree)
 	if err == nil {
 		err = l.takeTree(t)
@@ -163,6 +168,12 @@ func (l *layer) hasMovedContent(tree objects.Checksum, path string) (bool, error
 	if len(t.Files) > 0 {
 		return true, nil
 	}
+	return l.hasContentMovedTo(path)
+}
+
+// hasContentMovedTo reports whether the layer has content in a top level whose place in a commit is
+// below a path.
+func (l *layer) hasContentMovedTo(path string) (bool, error) {
 	root, err := l.read(l.tree.Root.Tree)
 	if err != nil {
 		return false, err
@@ -171,24 +182,26 @@ func (l *layer) hasMovedContent(tree objects.Checksum, path string) (bool, error
 		if !strings.HasPrefix(place, path+"/") {
 			continue
 		}
-		for _, f := range root.Files {
-			if f.Name == top {
-				return true, nil
-			}
-		}
-		for _, d := range root.Dirs {
-			if d.Name != top {
-				continue
-			}
-			if !l.tree.Implied[top] {
-				return true, nil
-			}
-			if some, err := l.hasContent(d.Tree, top); err != nil || some {
-				return some, err
-			}
+		if some, err := l.hasTop(root, top); err != nil || some {
+			return some, err
 		}
 	}
 	return false, nil
+}
+
+// hasTop reports whether a layer's root has content in a top level.
+func (l *layer) hasTop(root objects.DirTree, top string) (bool, error) {
+	if slices.ContainsFunc(root.Files, func(f objects.TreeFile) bool { return f.Name == top }) {
+		return true, nil
+	}
+	i := slices.IndexFunc(root.Dirs, func(d objects.TreeDir) bool { return d.Name == top })
+	if i < 0 {
+		return false, nil
+	}
+	if !l.tree.Implied[top] {
+		return true, nil
+	}
+	return l.hasContent(root.Dirs[i].Tree, top)
 }
 
 // entryError says which entry of a layer can't be placed.
