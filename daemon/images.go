@@ -113,3 +113,12 @@ func (m *Manager) Image(ctx context.Context, ref string) (*importer.Image, error
 	}
 	return im.Image(ctx, ref)
 }
+
+// IsStored reports whether an image of this name is stored; see importer.Importer.IsStored.
+func (m *Manager) IsStored(ref string) (bool, error) {
+	im, err := m.importer()
+	if err != nil {
+		return false, err
+	}
+	return im.IsStored(ref), nil
+}

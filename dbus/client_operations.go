@@ -88,7 +88,9 @@ func readUpdate(info map[string]godbus.Variant) *importer.Update {
 	text := func(name string) string { value, _ := info[name].Value().(string); return value }
 	number := func(name string) uint64 { value, _ := info[name].Value().(uint64); return value }
 	layers, _ := info["layers-to-fetch"].Value().(uint32)
+	isStored, _ := info["stored"].Value().(bool)
 	update := &importer.Update{
+		Stored:         isStored,
 		Reference:      text("reference"),
 		ManifestDigest: digest.Digest(text("manifest-digest")),
 		Version:        text("version"),

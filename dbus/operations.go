@@ -210,12 +210,9 @@ func (s *Server) checkUpdate(c *call) ([]any, error) {
 }
 
 func (s *Server) answerWithUpdate(c *call, r importer.UpdateRequest, names []string) ([]any, error) {
-	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access)
+	p, err := s.checking(&r)
 	if err != nil {
 		return nil, err
-	}
-	if !r.Offline && !r.Forget {
-		p.places = append(p.places, originPlaces(r.Image)...)
 	}
 	caller, err := s.authorize(c, p, names)
 	if err != nil {
@@ -232,12 +229,35 @@ func (s *Server) answerWithUpdate(c *call, r importer.UpdateRequest, names []str
 	return []any{update.Available, variants(updateProperties(update))}, nil
 }
 
+// checking is the permission to look for an update. The origin of a stored image was allowed when it was imported; to ask
+// about another image takes what Prepare takes. Only with that permission the request says that the image need not be stored.
+func (s *Server) checking(r *importer.UpdateRequest) (permission, error) {
+	isStored, err := s.manager.IsStored(r.Image)
+	if err != nil {
+		return permission{}, err
+	}
+	asks := !r.Offline && !r.Forget
+	if !isStored && asks {
+		if r.Image, err = cleanReference(r.Image); err != nil {
+			return permission{}, err
+		}
+		r.NotStored = true
+		return fetching(actionPrepare, r.Image, "", r.Access)
+	}
+	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access)
+	if err == nil && asks {
+		p.places = append(p.places, originPlaces(r.Image)...)
+	}
+	return p, err
+}
+
 // updateProperties are what is known of an update; when there is none, of which image.
 func updateProperties(u *importer.Update) properties {
 	if !u.Available {
-		return properties{"reference": busText(u.Reference)}
+		return properties{"reference": busText(u.Reference), "stored": u.Stored}
 	}
 	return properties{
+		"stored":          u.Stored,
 		"reference":       busText(u.Reference),
 		"manifest-digest": string(u.ManifestDigest),
 		"version":         busText(u.Version),

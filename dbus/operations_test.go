@@ -243,8 +243,12 @@ func TestOperationsOnAStoredImage(t *testing.T) {
 	}
 
 	update, err := client.CheckUpdate(ctx, importer.UpdateRequest{Image: name})
-	if err != nil || update.Available || update.Reference != name {
+	if err != nil || update.Available || !update.Stored || update.Reference != name {
 		t.Errorf("update %+v, %v", update, err)
+	}
+	update, err = client.CheckUpdate(ctx, importer.UpdateRequest{Image: "docker://example.com/new:1"})
+	if err != nil || !update.Available || update.Stored || update.Reference != "docker://example.com/new:1" || update.LayersToFetch != 1 {
+		t.Errorf("update of an image that is not stored: %+v, %v", update, err)
 	}
 	comparison, err := client.Compare(ctx, importer.CompareRequest{Image: name})
 	if err != nil || len(comparison.Kept) != 1 || len(comparison.Added) > 0 || comparison.From.Reference != name {

@@ -74,7 +74,7 @@ func requests() map[string][2]bound {
 			bind(compareOptions, importer.CompareRequest{}),
 		},
 		"CheckUpdate": {
-			bind(updateOptions, importer.UpdateRequest{Offline: true, Forget: true, Access: someAccess}, "image"),
+			bind(updateOptions, importer.UpdateRequest{Offline: true, Forget: true, Access: someAccess}, "image", "not-stored"), // the server decides on that
 			bind(updateOptions, importer.UpdateRequest{}),
 		},
 	}
@@ -226,7 +226,7 @@ func TestInvalidOptionsOfOperations(t *testing.T) {
 // TestUpdateComesBackAsItWas holds updateProperties and readUpdate together.
 func TestUpdateComesBackAsItWas(t *testing.T) {
 	var want importer.Update
-	text := `{"available": true, "reference": "docker://x", "manifest-digest": "sha256:1", "version": "2", "created": "2024-05-06T07:08:09Z",
+	text := `{"stored": true, "available": true, "reference": "docker://x", "manifest-digest": "sha256:1", "version": "2", "created": "2024-05-06T07:08:09Z",
 		"layers-to-fetch": 3, "bytes-to-fetch": 4}`
 	if err := json.Unmarshal([]byte(text), &want); err != nil {
 		t.Fatal(err)
@@ -235,11 +235,11 @@ func TestUpdateComesBackAsItWas(t *testing.T) {
 	if got.Available = true; !reflect.DeepEqual(got, &want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if fields := reflect.ValueOf(want); fields.NumField() != 7 || len(updateProperties(&want)) != 6 {
+	if fields := reflect.ValueOf(want); fields.NumField() != 8 || len(updateProperties(&want)) != 7 {
 		t.Error("a field is not sent")
 	}
 	want.Available = false
-	if none := updateProperties(&want); len(none) != 1 {
+	if none := updateProperties(&want); len(none) != 2 {
 		t.Errorf("of no update: %v", none)
 	}
 }

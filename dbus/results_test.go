@@ -210,7 +210,7 @@ func TestCachedUpdate(t *testing.T) {
 	}{
 		"never looked":  {nil, 0},
 		"nothing newer": {&importer.Update{Reference: "docker://x"}, 0},
-		"newer":         {&importer.Update{Available: true, Reference: "docker://x", Version: "2"}, 6},
+		"newer":         {&importer.Update{Available: true, Reference: "docker://x", Version: "2"}, 7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			shown := imageProperties(&importer.Image{Update: test.update})["CachedUpdate"].(map[string]godbus.Variant)

@@ -154,7 +154,7 @@ func (h *holding) describe(layers map[digest.Digest]*heldLayer, o owners) Image 
 	}
 	if h.update != nil {
 		image.Update = describeUpdate(h.update, func(d digest.Digest) bool { return layers[d].err == nil })
-		image.Update.Reference = image.Reference
+		image.Update.Stored, image.Update.Reference = true, image.Reference
 	}
 	return image
 }

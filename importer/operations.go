@@ -264,17 +264,21 @@ type FileChange struct {
 	What   string `json:"what,omitempty"`
 }
 
-// UpdateRequest asks whether a stored image has a newer version at its origin.
+// UpdateRequest asks whether an image has a newer version at its origin than the stored one.
 type UpdateRequest struct {
 	Image   string `json:"image"`
 	Offline bool   `json:"offline,omitempty"` // tell what the last check found
 	Forget  bool   `json:"forget,omitempty"`  // forget what the last check found, and ask nobody
-	Access  Access `json:"access,omitzero"`
+	// NotStored lets the origin be asked of an image of which none is stored; without it that is an
+	// error with KindNoSuchImage. Nothing is known of such an image offline, and nothing to forget.
+	NotStored bool   `json:"not-stored,omitempty"`
+	Access    Access `json:"access,omitzero"`
 }
 
-// Update is what is known of a stored image's next version. It is recorded beside the image, so that it can be told without a
-// network.
+// Update is what is known of an image's next version. It is recorded beside a stored image, so that it can be told without a
+// network. Of an image that is not stored whatever its origin has is available.
 type Update struct {
+	Stored         bool          `json:"stored"`
 	Available      bool          `json:"available"`
 	Reference      string        `json:"reference"`
 	ManifestDigest digest.Digest `json:"manifest-digest,omitempty"`

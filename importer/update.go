@@ -17,6 +17,9 @@ import (
 // beside the stored image; with Offline it tells what is recorded, and with Forget it drops that. It fetches no layers.
 func (im *Importer) CheckUpdate(ctx context.Context, req UpdateRequest) (*Update, error) {
 	image, err := im.storedImage(req.Image)
+	if KindOf(err) == KindNoSuchImage && req.NotStored && !req.Offline && !req.Forget {
+		return im.checkNotStored(ctx, req)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -34,13 +37,43 @@ func (im *Importer) CheckUpdate(ctx context.Context, req UpdateRequest) (*Update
 	}
 	defer prepared.discard()
 	plan := prepared.Plan()
-	update := &Update{Reference: image.name.String()}
-	if plan.ManifestDigest != image.Digest {
-		update.Available, update.ManifestDigest = true, plan.ManifestDigest
-		update.Version, update.Created = plan.Version, plan.Created
-		update.LayersToFetch, update.BytesToFetch = plan.LayersToFetch, plan.BytesToFetch
+	if plan.ManifestDigest == image.Digest {
+		return &Update{Stored: true, Reference: image.name.String()}, nil
 	}
+	update := plannedUpdate(plan, image.name)
+	update.Stored = true
 	return update, nil
+}
+
+// checkNotStored is CheckUpdate of an image that is not stored: all that its origin has is news.
+func (im *Importer) checkNotStored(ctx context.Context, req UpdateRequest) (*Update, error) {
+	ref, err := reference.Parse(req.Image)
+	if err != nil {
+		return nil, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
+	}
+	prepared, err := im.Prepare(ctx, Request{Image: req.Image, Access: req.Access})
+	if err != nil {
+		return nil, err
+	}
+	defer prepared.discard()
+	return plannedUpdate(prepared.Plan(), ref.Image), nil
+}
+
+// plannedUpdate describes what an import of an image would bring.
+func plannedUpdate(plan Plan, name reference.Image) *Update {
+	return &Update{
+		Available: true, Reference: name.String(), ManifestDigest: plan.ManifestDigest,
+		Version: plan.Version, Created: plan.Created,
+		LayersToFetch: plan.LayersToFetch, BytesToFetch: plan.BytesToFetch,
+	}
+}
+
+// IsStored reports whether an image of this name is stored, in whatever state. ref is any form of
+// reference; one that names no image names none that is stored.
+func (im *Importer) IsStored(ref string) bool {
+	_, err := im.storedImage(ref)
+	kind := KindOf(err)
+	return kind != KindNoSuchImage && kind != KindInvalidReference
 }
 
 // recordedUpdate tells what the last look at the origin has found.
@@ -63,7 +96,7 @@ func (im *Importer) recordedUpdate(image namedImage) (*Update, error) {
 			return err == nil
 		})
 	}
-	update.Reference = image.name.String()
+	update.Stored, update.Reference = true, image.name.String()
 	return update, nil
 }
 

@@ -95,7 +95,7 @@ func TestCheckUpdate(t *testing.T) {
 			first, second := versions(t)
 			h := newHost(t, mode, newRegistry(testName, first))
 			commit := h.mustPull(Request{Image: testName}).Commit
-			nothing := toJSON(t, &Update{Reference: testName})
+			nothing := toJSON(t, &Update{Stored: true, Reference: testName})
 			for _, offline := range []bool{true, false, true} {
 				if got := toJSON(t, h.checkUpdate(UpdateRequest{Image: testName, Offline: offline})); got != nothing {
 					t.Errorf("nothing new: %s", got)
@@ -106,7 +106,7 @@ func TestCheckUpdate(t *testing.T) {
 			h.registry.requested()
 
 			want := toJSON(t, &Update{
-				Available: true, Reference: testName, ManifestDigest: second.digest, Version: "1.3", Created: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC),
+				Stored: true, Available: true, Reference: testName, ManifestDigest: second.digest, Version: "1.3", Created: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC),
 				LayersToFetch: 1, BytesToFetch: uint64(second.manifest.Layers[1].Size),
 			})
 			if got := toJSON(t, h.checkUpdate(UpdateRequest{Image: "ostree-unverified-registry:example.com/os:stable"})); got != want {
@@ -273,6 +273,9 @@ func TestCheckUpdateErrors(t *testing.T) {
 	}{
 		{"no reference", nil, t.Context(), UpdateRequest{Image: "-"}, KindInvalidReference},
 		{"not stored", nil, t.Context(), UpdateRequest{Image: "docker://example.com/none:1"}, KindNoSuchImage},
+		{"not stored, and at no origin", nil, t.Context(), UpdateRequest{Image: "docker://example.com/none:1", NotStored: true}, KindReferenceNotFound},
+		{"not stored, forget", nil, t.Context(), UpdateRequest{Image: "docker://example.com/none:1", NotStored: true, Forget: true}, KindNoSuchImage},
+		{"not stored, nothing known", nil, t.Context(), UpdateRequest{Image: "docker://example.com/none:1", NotStored: true, Offline: true}, KindNoSuchImage},
 		{"not stored, offline", nil, t.Context(), UpdateRequest{Image: "docker://example.com/none:1", Offline: true}, KindNoSuchImage},
 		{"canceled", nil, canceled, UpdateRequest{Image: testName}, KindCanceled},
 		{"gone from its origin", func() { delete(h.registry.images, testName) }, t.Context(), UpdateRequest{Image: testName}, KindReferenceNotFound},
@@ -285,6 +288,29 @@ func TestCheckUpdateErrors(t *testing.T) {
 		if _, err := h.im.CheckUpdate(c.ctx, c.req); KindOf(err) != c.want {
 			t.Errorf("%s: %v, want the kind %s", c.name, err, c.want)
 		}
+	}
+}
+
+// TestUpdateOfAnImageThatIsNotStored: all that its origin has is news, less the layers that are here.
+func TestUpdateOfAnImageThatIsNotStored(t *testing.T) {
+	first, second := versions(t)
+	const other = "docker://example.com/other:1"
+	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, first))
+	h.registry.images[other] = second
+	h.mustPull(Request{Image: testName})
+	got := h.checkUpdate(UpdateRequest{Image: "ostree-unverified-registry:example.com/other:1", NotStored: true})
+	want := Update{
+		Available: true, Reference: other, ManifestDigest: second.digest, Version: "1.3",
+		Created: got.Created, LayersToFetch: 1, BytesToFetch: got.BytesToFetch,
+	}
+	if *got != want || got.BytesToFetch == 0 {
+		t.Errorf("%+v, want %+v", *got, want)
+	}
+	if stored := h.checkUpdate(UpdateRequest{Image: testName, NotStored: true}); !stored.Stored || stored.Available {
+		t.Errorf("of a stored image %+v", stored)
+	}
+	if h.im.IsStored(other) || h.im.IsStored("foo:") || !h.im.IsStored(testName) {
+		t.Error("IsStored is wrong")
 	}
 }
 
