@@ -44,7 +44,7 @@ func execute(ctx context.Context, args []string, out io.WriteCloser) error {
 	return err
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out *stdout.Writer) error {
 	root := rootCommand()
 	begun := false
 	for _, verb := range root.Commands() {
@@ -57,10 +57,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	root.SetArgs(args)
 	root.SetOut(out)
-	err := root.ExecuteContext(ctx)
+	verb, err := root.ExecuteContextC(ctx)
 	if err != nil && !begun {
-		return usageError{err}
+		err = usageError{err}
 	}
+	printFailure(out, root, verb, args, err)
 	return err
 }
 

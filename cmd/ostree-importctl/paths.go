@@ -28,7 +28,7 @@ func absoluteImage(text string) (string, error) {
 	}
 	ref, err := reference.Parse(text)
 	if err != nil {
-		return "", usageError{fmt.Errorf("%q: %w", text, err)}
+		return "", &importer.Error{Kind: importer.KindInvalidReference, Err: fmt.Errorf("%q: %w", text, err)}
 	}
 	moved, err := makeAbsolute(&ref.Image)
 	if err != nil || !moved {

@@ -43,6 +43,9 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, w.err
 }
 
+// Written reports whether anything has been written.
+func (w *Writer) Written() bool { return w.written }
+
 // Close ends the output and returns the error of the first write that failed, an *Error. Some file
 // systems tell only now that what was written is lost.
 func (w *Writer) Close() error {
