@@ -57,6 +57,9 @@ func orDefault[T comparable](value *T, fallback T) {
 type Caller struct {
 	UID  uint32
 	Unit string // the systemd unit, or ""
+	// Descriptors are what the caller has opened for the job. They become the manager's when it returns a job: it closes them
+	// when that ends.
+	Descriptors []*importer.Descriptor
 }
 
 // JobOptions are the options that every job takes.

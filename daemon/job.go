@@ -38,6 +38,7 @@ type job struct {
 	announced    bool            // holds reached zero: events name the job, and it may run
 	cancel       context.CancelFunc
 	manifest     digest.Digest // of the image, once known
+	descriptors  []*importer.Descriptor
 	stopped      importer.Kind // KindCanceled or KindInterrupted once it was told to stop
 	expiry       *time.Timer   // once finished
 	logged       time.Time     // when progress was last logged

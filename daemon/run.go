@@ -127,6 +127,8 @@ func (m *Manager) finish(j *job, out outcome, err error) {
 		j.cancel()
 	}
 	j.run = nil // and with it the request's plan
+	closeDescriptors(j.descriptors)
+	j.descriptors = nil
 	j.status.Import, j.status.Results = out.result, m.keptResults(j, out.results)
 	if out.plan != nil {
 		j.status.PreparedID = j.id

@@ -53,8 +53,10 @@ func (m *Manager) submit(t task, opts JobOptions, caller Caller) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	joined := j != nil
 	if j == nil {
 		j = m.sameWork(t.work)
+		joined = j != nil
 		if err := m.admit(t, caller.UID, j, opts); err != nil {
 			return nil, err
 		}
@@ -65,6 +67,9 @@ func (m *Manager) submit(t task, opts JobOptions, caller Caller) (*Job, error) {
 		}
 		m.addTransaction(j, named)
 		m.saveJob(j)
+	}
+	if joined {
+		closeDescriptors(caller.Descriptors)
 	}
 	j.askedBy[caller.UID] = true
 	return m.hold(j), nil
@@ -141,6 +146,9 @@ func (m *Manager) newJob(t task, caller Caller) (*job, error) {
 		done: make(chan struct{}),
 
 		askedBy: map[uint32]bool{},
+
+		descriptors: caller.Descriptors,
+
 		status: JobStatus{
 			ID:          id,
 			Type:        t.work.Type,
@@ -180,4 +188,16 @@ func (m *Manager) hold(j *job) *Job {
 
 func interrupted(cause string) *importer.Error {
 	return newError(importer.KindInterrupted, "ask again: layers that are complete are kept", "%s", cause)
+}
+
+// closeDescriptors closes what a caller has opened, which may take as long as the file system that it is on.
+func closeDescriptors(descriptors []*importer.Descriptor) {
+	if len(descriptors) == 0 {
+		return
+	}
+	go func() {
+		for _, d := range descriptors {
+			d.Close()
+		}
+	}()
 }

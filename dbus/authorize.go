@@ -12,6 +12,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
@@ -159,6 +160,9 @@ func printedImage(text string) string {
 // options that were given.
 func (s *Server) authorize(c *call, p permission, options []string) (daemon.Caller, error) {
 	who, err := s.identify(c)
+	if c.descriptors != nil {
+		who.Descriptors = c.descriptors.of(who)
+	}
 	if err == nil {
 		err = checkPlaces(who.pid, p.places)
 	}
@@ -203,6 +207,7 @@ func (s *Server) requirePrivilege(c *call) error {
 type identity struct {
 	daemon.Caller
 	pid        uint32 // 0 when it is not known; the process may be another one by now
+	rights     *dirfd.Rights
 	privileged bool
 }
 
@@ -210,7 +215,7 @@ type identity struct {
 func (s *Server) identify(c *call) (identity, error) {
 	var credentials map[string]godbus.Variant
 	err := c.outside(func() error {
-		return callBus(c.ctx, s.conn, "GetConnectionCredentials", c.key.sender).Store(&credentials)
+		return askBus(c.ctx, s.conn, "GetConnectionCredentials", c.key.sender).Store(&credentials)
 	})
 	if err != nil {
 		return identity{}, standardError(errAccessDenied, "cannot tell who calls: %v", err)
@@ -220,6 +225,8 @@ func (s *Server) identify(c *call) (identity, error) {
 		return identity{}, standardError(errAccessDenied, "cannot tell who calls: the bus does not know the user")
 	}
 	who := identity{Caller: daemon.Caller{UID: uid}, privileged: isPrivileged(uid)}
+	groups, _ := credentials["UnixGroupIDs"].Value().([]uint32)
+	who.rights = rightsOf(uid, groups)
 	if pid, known := credentials["ProcessID"].Value().(uint32); known {
 		who.pid, who.Unit = pid, unitOf(pid)
 	}

@@ -151,7 +151,7 @@ func (b *testBus) connectAs(t testing.TB, uid int) *godbus.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := godbus.NewConn(socket, godbus.WithSignalHandler(godbus.NewSequentialSignalHandler()))
+	conn, err := godbus.DialUnix(socket.(*net.UnixConn), godbus.WithSignalHandler(godbus.NewSequentialSignalHandler()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,9 @@ type callKey struct {
 
 // pendingCall is what is known of the calls with one key. There is more than one only where a sender repeats a serial.
 type pendingCall struct {
-	count int
-	hooks []func()
+	count   int
+	hooks   []func()
+	brought []*descriptors // of those that bring some and are not yet handled
 }
 
 // callTracker counts the calls that have come in and are not yet answered, and runs what has to come after an answer. Its
@@ -88,6 +89,26 @@ func (t *callTracker) answering(msg *godbus.Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.answers[msg.Serial()] = callKey{destination, serial}
+}
+
+// bring notes the descriptors of a call that has arrived.
+func (t *callTracker) bring(key callKey, brought *descriptors) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pending[key].brought = append(t.pending[key].brought, brought)
+}
+
+// brought gives the descriptors of a call, nil if it brings none. Of calls with one serial the first to ask gets the first ones.
+func (t *callTracker) brought(key callKey) *descriptors {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	call := t.pending[key]
+	if call == nil || len(call.brought) == 0 {
+		return nil
+	}
+	first := call.brought[0]
+	call.brought = call.brought[1:]
+	return first
 }
 
 // after has fn run once the answer to the call is written; for a call that wants none, once its handler has returned. The call

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -59,6 +60,7 @@ func (c *Client) Import(ctx context.Context, request importer.Request, options d
 
 // Prepare waits for the plan of an import. The plan does not tell how the image is reached (Request.Access).
 func (c *Client) Prepare(ctx context.Context, request importer.Request, options daemon.JobOptions) (daemon.Prepared, error) {
+	defer runtime.KeepAlive(&request) // and with it the files whose descriptors are sent
 	dict, err := writeOptions(append(jobOptions(&options), importOptions(&request)...))
 	if err != nil {
 		return daemon.Prepared{}, err

@@ -3,6 +3,7 @@ package dbus
 import (
 	"context"
 	"encoding/json"
+	"runtime"
 	"time"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -50,6 +51,7 @@ func (c *Client) Verify(ctx context.Context, r importer.VerifyRequest, o daemon.
 
 // Compare waits for the difference of two images.
 func (c *Client) Compare(ctx context.Context, r importer.CompareRequest) (*importer.Comparison, error) {
+	defer runtime.KeepAlive(&r)
 	dict, err := writeOptions(compareOptions(&r))
 	if err != nil {
 		return nil, err
@@ -68,6 +70,7 @@ func (c *Client) Compare(ctx context.Context, r importer.CompareRequest) (*impor
 
 // CheckUpdate waits for what the image's origin says.
 func (c *Client) CheckUpdate(ctx context.Context, r importer.UpdateRequest) (*importer.Update, error) {
+	defer runtime.KeepAlive(&r)
 	dict, err := writeOptions(updateOptions(&r))
 	if err != nil {
 		return nil, err
@@ -109,5 +112,6 @@ func (c *Client) operate(ctx context.Context, method string, o daemon.JobOptions
 	if err != nil {
 		return 0, err
 	}
+	defer runtime.KeepAlive(options) // and with them the files whose descriptors are sent
 	return c.startJob(ctx, rootPath, managerInterface+"."+method, append(arguments, dict)...)
 }

@@ -34,10 +34,11 @@ func busAddress(name string) string {
 	return name
 }
 
-// connect opens a connection that is ready for calls. It cannot pass file descriptors: see the package's invariants.
+// connect opens a connection that is ready for calls, and can pass descriptors.
 func connect(ctx context.Context, name string, options ...godbus.ConnOption) (*godbus.Conn, error) {
-	direct := func(socket net.Conn) io.ReadWriteCloser { return socket }
-	return connectThrough(ctx, name, direct, options...)
+	return connectBy(ctx, name, func(socket net.Conn) (*godbus.Conn, error) {
+		return godbus.DialUnix(socket.(*net.UnixConn), options...)
+	})
 }
 
 // connectThrough is connect with something between the socket and godbus.
@@ -45,15 +46,22 @@ func connectThrough(
 	ctx context.Context, name string,
 	through func(net.Conn) io.ReadWriteCloser, options ...godbus.ConnOption,
 ) (*godbus.Conn, error) {
+	return connectBy(ctx, name, func(socket net.Conn) (*godbus.Conn, error) {
+		return godbus.NewConn(through(socket), options...)
+	})
+}
+
+func connectBy(
+	ctx context.Context, name string, begin func(net.Conn) (*godbus.Conn, error),
+) (*godbus.Conn, error) {
 	address := busAddress(name)
 	dialed, err := dialSocket(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus at %s: %w", address, err)
 	}
-	socket := through(dialed)
-	conn, err := godbus.NewConn(socket, options...)
+	conn, err := begin(dialed)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to the bus at %s: %w", address, err), socket.Close())
+		return nil, errors.Join(fmt.Errorf("connect to the bus at %s: %w", address, err), dialed.Close())
 	}
 	// The handshake takes no context: closing the connection is what ends it.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -108,6 +116,24 @@ func socketPath(address string) (string, error) {
 		return value, nil
 	}
 	return "", fmt.Errorf("bus address %q: neither path= nor abstract=", address)
+}
+
+// askTimeout bounds one attempt to ask the bus something.
+const askTimeout = 5 * time.Second
+
+// askBus is callBus for a question, which is asked again when no answer comes: dbus-daemon drops those to a connection to which
+// somebody has just sent many descriptors.
+func askBus(ctx context.Context, conn *godbus.Conn, method string, args ...any) (call *godbus.Call) {
+	for range busCallTimeout / askTimeout {
+		attempt, cancel := context.WithTimeout(ctx, askTimeout)
+		call = callBus(attempt, conn, method, args...)
+		late := attempt.Err() != nil
+		cancel()
+		if call.Err == nil || !late || ctx.Err() != nil {
+			return call
+		}
+	}
+	return call
 }
 
 // callBus calls a method of the bus itself.

@@ -15,10 +15,11 @@
 //     not the one written there never reaches a handler.
 //   - Nothing is exported or withdrawn while the server runs: objects are looked up by path in the Manager at each call. (The
 //     object map of godbus's default handler is not safe for concurrent use, so the server has its own godbus.Handler.)
-//   - The server's connection cannot take file descriptors: one that is sent along with a call that no handler reads would stay
-//     open for good.
 //   - Signals tell what GetManagedObjects answers: whoever asks once and follows them knows the images, and the jobs that are
 //     not look-ups.
+//   - Every descriptor that comes is closed: with the message that no handler reads, with the answer to the call, or by the job
+//     that it was opened for. Descriptors are counted and bounded like calls, and closed by goroutines for which nobody waits,
+//     since closing a file can take as long as its owner wants: see receiver and descriptors.
 //   - The reply that names a new job leaves before the job starts, so before any signal about it. Signals are emitted by one
 //     goroutine, in the order of the Manager's events.
 //   - The server is idle when no call is counted and no job is queued or running. It gives the name back first and drains

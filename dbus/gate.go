@@ -20,6 +20,7 @@ import (
 // Read is for one goroutine, Write for any number of them.
 type gate struct {
 	socket net.Conn
+	bytes  *receiver
 	in     *bufio.Reader
 	out    *refusals
 	log    logrus.FieldLogger
@@ -36,13 +37,18 @@ type gate struct {
 	message []byte  // what godbus has yet to read of it
 }
 
-// beginLine is the last line that a client sends before messages.
-var beginLine = []byte("BEGIN\r\n")
+// The last lines that a client sends before messages.
+var (
+	askForDescriptors = []byte("NEGOTIATE_UNIX_FD\r\n")
+	beginLine         = []byte("BEGIN\r\n")
+)
 
 func newGate(socket net.Conn, calls *callTracker, turns *turns, log logrus.FieldLogger) *gate {
+	received := &receiver{socket: socket}
 	return &gate{
 		socket:  socket,
-		in:      bufio.NewReaderSize(turning{socket, turns}, 64<<10),
+		bytes:   received,
+		in:      bufio.NewReaderSize(turning{received, turns}, 64<<10),
 		out:     newRefusals(socket),
 		log:     log,
 		serial:  calls.GetSerial,
@@ -54,7 +60,7 @@ func newGate(socket net.Conn, calls *callTracker, turns *turns, log logrus.Field
 // turning is the socket as the gate's buffer reads it: calls get their turn while there is nothing
 // to read.
 type turning struct {
-	socket net.Conn
+	socket io.Reader
 	turns  *turns
 }
 
@@ -89,11 +95,23 @@ func (g *gate) Read(p []byte) (int, error) {
 
 // next reads one message, and makes it the one to pass on if it may.
 func (g *gate) next() error {
+	if g.current != nil {
+		g.bytes.closing.close(g.current.files) // unless the server has taken them
+	}
+	start := g.bytes.total - int64(g.in.Buffered())
 	h, err := readHeader(g.in)
 	if err != nil {
 		return err
 	}
-	if err := g.examine(h); err != nil {
+	files, complete := g.bytes.claim(start, int(h.descriptors))
+	h.files = files
+	err = g.examine(h)
+	if err == nil && !complete {
+		err = tooMuch("descriptors of the call got lost: at most %d are taken, and the daemon may have too many files open",
+			maxDescriptors)
+	}
+	if err != nil {
+		g.current = h
 		if err := discard(g.in, h.body); err != nil {
 			return err
 		}
@@ -102,6 +120,7 @@ func (g *gate) next() error {
 	}
 	body := make([]byte, h.body)
 	if _, err := io.ReadFull(g.in, body); err != nil {
+		g.bytes.closing.close(h.files)
 		return err
 	}
 	signature := h.texts[godbus.FieldSignature]
@@ -130,10 +149,12 @@ func (g *gate) examine(h *header) error {
 		return tooMuch("the header of the message is longer than %d bytes, or malformed", maxHeader)
 	case h.typ != godbus.TypeMethodCall:
 		return nil
+	case h.descriptors > maxDescriptors:
+		return tooMuch("the call brings %d descriptors; at most %d are taken", h.descriptors, maxDescriptors)
 	case h.texts[godbus.FieldPath] == "":
 		return tooMuch("the path of the object is longer than %d bytes", maxPath)
 	}
-	return g.admit(h.texts[godbus.FieldSender], h.size)
+	return g.admit(h.texts[godbus.FieldSender], h.cost())
 }
 
 // refuse answers for a message that is not passed on. For an answer that the server waits for, its
@@ -167,8 +188,7 @@ func (g *gate) pass(h *header, signature string, body []byte) {
 // connection for a message that is too large: it is not written. Who waits for it gets an error.
 func (g *gate) Write(p []byte) (int, error) {
 	if !g.begun {
-		g.begun = bytes.Equal(p, beginLine)
-		return g.socket.Write(p)
+		return g.shake(p)
 	}
 	if len(p) <= maxMessage {
 		return g.out.write(p)
@@ -193,6 +213,22 @@ func (g *gate) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// shake writes a line of the handshake. Before the last one it asks the bus for descriptors; godbus cannot ask for a socket that
+// it does not know. A bus that refuses sends none, and answers for calls that bring some.
+func (g *gate) shake(line []byte) (int, error) {
+	if !bytes.Equal(line, beginLine) {
+		return g.socket.Write(line)
+	}
+	if _, err := g.socket.Write(askForDescriptors); err != nil {
+		return 0, err
+	}
+	if _, err := g.in.ReadSlice('\n'); err != nil {
+		return 0, fmt.Errorf("ask the bus for descriptors: %w", err)
+	}
+	g.begun = true
+	return g.socket.Write(line)
 }
 
 // callSignatures are the signatures of the arguments of all methods.

@@ -22,6 +22,7 @@ type call struct {
 	interactive bool
 	object      *object
 	turn        *turn
+	descriptors *descriptors // nil for none
 }
 
 // outside runs fn, which waits for somebody else, while other calls have their turn.
@@ -91,6 +92,7 @@ func (s *Server) handle(
 		ctx:         ctx,
 		turn:        turn,
 		key:         keyOf(msg),
+		descriptors: s.calls.brought(keyOf(msg)),
 		args:        msg.Body,
 		interactive: msg.Flags&godbus.FlagAllowInteractiveAuthorization != 0,
 	}

@@ -26,6 +26,7 @@ type registry struct {
 	blocked map[string]chan struct{}
 	shut    map[string]chan struct{}
 	fault   map[string]error
+	access  func(importer.Access) // called at each opening; nil: nothing is
 }
 
 func newRegistry() *registry {
@@ -62,9 +63,12 @@ func (r *registry) fail(name string, err error) {
 	r.fault[name] = err
 }
 
-func (r *registry) open(ctx context.Context, image reference.Image, _ importer.Access) (importer.Source, error) {
+func (r *registry) open(ctx context.Context, image reference.Image, access importer.Access) (importer.Source, error) {
 	repository, _, _ := strings.Cut(image.Name, "@")
 	name, _, _ := strings.Cut(repository, ":")
+	if r.access != nil {
+		r.access(access)
+	}
 	r.mu.Lock()
 	if reached := r.shut[name]; reached != nil {
 		r.mu.Unlock()

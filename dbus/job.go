@@ -96,6 +96,7 @@ func (s *Server) startJob(c *call, wait bool, begin func() (*daemon.Job, error))
 	if err != nil {
 		return nil, err
 	}
+	c.descriptors.hold()
 	if wait {
 		job.Start()
 	} else {

@@ -37,7 +37,7 @@ func (c *call) read(options []option, arguments ...any) (names []string, err err
 	if err := c.store(append(arguments, &variants)...); err != nil {
 		return nil, err
 	}
-	return readOptions(c.member, options, variants)
+	return readOptions(c.member, options, variants, c.descriptors)
 }
 
 // operate begins an authorized operation and answers with its job.

@@ -18,7 +18,8 @@ import (
 // what a server reads and what a client writes.
 type option struct {
 	name string
-	// value is a *bool (b), *int (u), *uint64 (t), *string or *digest.Digest (s), *[]string (as) or *map[string]string (a{ss}).
+	// value is a *bool (b), *int (u), *uint64 (t), *string or *digest.Digest (s), *[]string (as), *map[string]string (a{ss}),
+	// **importer.Descriptor (h) or *[]*importer.Descriptor (ah).
 	value any
 	// check says what is wrong with a value that was given; it is called when all values have been set. nil: nothing can be.
 	check func() error
@@ -41,12 +42,16 @@ func (o option) signature() string {
 		return "as"
 	case *map[string]string:
 		return "a{ss}"
+	case **importer.Descriptor:
+		return "h"
+	case *[]*importer.Descriptor:
+		return "ah"
 	}
 	panic(fmt.Sprintf("dbus: the option %s is bound to a %T", o.name, o.value))
 }
 
-// set stores a value that is of the option's signature.
-func (o option) set(value any) {
+// set stores a value that is of the option's signature. What it says of descriptors stands for those of the call.
+func (o option) set(value any, from *descriptors) (err error) {
 	switch to := o.value.(type) {
 	case *bool:
 		*to = value.(bool)
@@ -62,7 +67,18 @@ func (o option) set(value any) {
 		*to = value.([]string)
 	case *map[string]string:
 		*to = value.(map[string]string)
+	case **importer.Descriptor:
+		*to, err = from.take(value.(godbus.UnixFDIndex))
+	case *[]*importer.Descriptor:
+		for _, index := range value.([]godbus.UnixFDIndex) {
+			taken, err := from.take(index)
+			if err != nil {
+				return err
+			}
+			*to = append(*to, taken)
+		}
 	}
+	return err
 }
 
 // get is the inverse of set; given is false for a zero value, which is what an option that isn't given means.
@@ -82,13 +98,26 @@ func (o option) get() (value any, given bool) {
 		return *from, len(*from) > 0
 	case *map[string]string:
 		return *from, len(*from) > 0
+	case **importer.Descriptor:
+		if *from == nil {
+			return nil, false
+		}
+		return godbus.UnixFD((*from).File().Fd()), true
+	case *[]*importer.Descriptor:
+		numbers := make([]godbus.UnixFD, len(*from))
+		for i, d := range *from {
+			numbers[i] = godbus.UnixFD(d.File().Fd())
+		}
+		return numbers, len(numbers) > 0
 	}
 	return nil, false
 }
 
-// readOptions sets the options that a call to method gives, and returns their names, sorted. A key that is not allowed, a wrong
+// readOptions sets the options that a call to method gives, with the descriptors that it brings, and returns their names, sorted. A key that is not allowed, a wrong
 // type and a value that makes no sense are errors: nothing is ignored.
-func readOptions(method string, allowed []option, values map[string]godbus.Variant) (names []string, err error) {
+func readOptions(
+	method string, allowed []option, values map[string]godbus.Variant, brought *descriptors,
+) (names []string, err error) {
 	names = slices.Sorted(maps.Keys(values))
 	var given []option
 	for _, name := range names {
@@ -101,7 +130,9 @@ func readOptions(method string, allowed []option, values map[string]godbus.Varia
 			return nil, invalidOption("the option %q is of type %s, not %s; %s takes %s",
 				name, known.signature(), actual, method, listOptions(allowed))
 		}
-		known.set(value.Value())
+		if err := known.set(value.Value(), brought); err != nil {
+			return nil, err
+		}
 		given = append(given, known)
 	}
 	for _, o := range given {

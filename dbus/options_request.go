@@ -117,6 +117,24 @@ func accessOptions(a *importer.Access) []option {
 			}
 			return nil
 		}},
+		{name: "authfile-fd", value: &a.AuthFD, check: func() error {
+			if a.Anonymous {
+				return errors.New(`it and "auth-anonymous" exclude each other`)
+			}
+			return nil
+		}},
+		{name: "decryption-key-fds", value: &a.KeyFDs, check: func() error {
+			files := 0
+			for _, key := range a.DecryptionKeys {
+				if _, _, isFile := importer.KeyFile(key); isFile {
+					files++
+				}
+			}
+			if files != len(a.KeyFDs) {
+				return fmt.Errorf(`%d descriptors for the %d files in "decryption-keys"`, len(a.KeyFDs), files)
+			}
+			return nil
+		}},
 	}
 }
 

@@ -3,12 +3,14 @@ package dbus
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
@@ -20,7 +22,60 @@ var someAccess = importer.Access{
 	AuthFile:       "/etc/auth.json",
 	CertDir:        "/etc/certs",
 	SkipTLSVerify:  true,
-	DecryptionKeys: []string{"/key1", "/key2"},
+	DecryptionKeys: []string{"/key1", "/key2:password", "provider:x"},
+	AuthFD:         someDescriptor("/"),
+	KeyFDs:         []*importer.Descriptor{someDescriptor("/proc"), someDescriptor("/sys")},
+}
+
+// someDescriptor is the descriptor of a directory that every machine has.
+func someDescriptor(path string) *importer.Descriptor {
+	f, err := os.Open(path)
+	if err != nil {
+		panic(err)
+	}
+	d, err := importer.NewDescriptor(f)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+// carry puts the descriptors among the values of options where they are when a message has carried them.
+func carry(t *testing.T, dict map[string]godbus.Variant) *descriptors {
+	t.Helper()
+	brought := &descriptors{}
+	take := func(fd godbus.UnixFD) godbus.UnixFDIndex {
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		brought.files = append(brought.files, os.NewFile(uintptr(dup), ""))
+		return godbus.UnixFDIndex(len(brought.files) - 1)
+	}
+	for name, value := range dict {
+		switch fd := value.Value().(type) {
+		case godbus.UnixFD:
+			dict[name] = godbus.MakeVariant(take(fd))
+		case []godbus.UnixFD:
+			var indexes []godbus.UnixFDIndex
+			for _, one := range fd {
+				indexes = append(indexes, take(one))
+			}
+			dict[name] = godbus.MakeVariant(indexes)
+		}
+	}
+	t.Cleanup(brought.close)
+	return brought
+}
+
+// written is a request as JSON, which tells descriptors of different files from each other.
+func written(t *testing.T, request any) string {
+	t.Helper()
+	raw, err := json.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
 
 // bound is a request with the options that are bound to it.
@@ -87,8 +142,8 @@ func TestOptionsComeBackAsTheyWere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			names, err := readOptions(method, pair[1].options, dict)
-			if err != nil || !reflect.DeepEqual(pair[1].request, pair[0].request) {
+			names, err := readOptions(method, pair[1].options, dict, carry(t, dict))
+			if err != nil || written(t, pair[1].request) != written(t, pair[0].request) {
 				t.Errorf("%+v, %v, want %+v", pair[1].request, err, pair[0].request)
 			}
 			if want := slices.Sorted(maps.Keys(dict)); !slices.Equal(names, want) {
@@ -144,7 +199,7 @@ func TestJobOptionsComeBackAsTheyWere(t *testing.T) {
 	}
 	dict["wait"] = godbus.MakeVariant(true)
 	var got callOptions
-	if _, err := readOptions("Import", got.options(), dict); err != nil || got.job != want || !got.wait {
+	if _, err := readOptions("Import", got.options(), dict, nil); err != nil || got.job != want || !got.wait {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 }
@@ -164,7 +219,7 @@ func TestInvalidOptions(t *testing.T) {
 		options map[string]any
 		message string
 	}{
-		"unknown":               {map[string]any{"jbos": uint32(1)}, `unknown option "jbos"; Import takes arch (s), auth-anonymous (b), authfile (s), cert-dir (s), `},
+		"unknown":               {map[string]any{"jbos": uint32(1)}, `unknown option "jbos"; Import takes arch (s), auth-anonymous (b), authfile (s), authfile-fd (h), cert-dir (s), `},
 		"type":                  {map[string]any{"wait": "yes"}, `the option "wait" is of type b, not s; Import takes `},
 		"number type":           {map[string]any{"jobs": int32(1)}, `the option "jobs" is of type u, not i; Import takes `},
 		"digest":                {map[string]any{"require-manifest-digest": "sha256:12"}, `the option "require-manifest-digest": "sha256:12" is not a digest`},
@@ -181,7 +236,7 @@ func TestInvalidOptions(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var o callOptions
-			_, err := readOptions("Import", append(o.options(), importOptions(&importer.Request{})...), variants(test.options))
+			_, err := readOptions("Import", append(o.options(), importOptions(&importer.Request{})...), variants(test.options), nil)
 			if importer.KindOf(err) != importer.KindInvalidOption || !strings.HasPrefix(err.Error(), test.message) {
 				t.Errorf("error %v, want %s…", err, test.message)
 			}
@@ -215,7 +270,7 @@ func TestInvalidOptionsOfOperations(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := readOptions("Method", test.allowed, variants(test.options))
+			_, err := readOptions("Method", test.allowed, variants(test.options), nil)
 			if importer.KindOf(err) != importer.KindInvalidOption || !strings.HasPrefix(err.Error(), test.message) {
 				t.Errorf("error %v, want %s…", err, test.message)
 			}

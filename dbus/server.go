@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -140,7 +141,12 @@ func (s *Server) arrived(msg *godbus.Message) {
 	}
 	s.calls.arrived(msg)
 	key := keyOf(msg)
-	s.calls.after(key, s.turns.enter(key.sender, s.gate.current.size))
+	leave := s.turns.enter(key.sender, s.gate.current.cost())
+	if files := s.gate.current.files; len(files) > 0 {
+		s.gate.current.files = nil
+		leave = s.bring(key, files, leave)
+	}
+	s.calls.after(key, leave)
 	// Of arguments that no method takes the gate passes nothing on, but the answer depends on their
 	// types.
 	given := s.gate.current.texts[godbus.FieldSignature]
@@ -156,6 +162,19 @@ func (s *Server) shownImages() map[string]properties {
 		s.log.WithError(err).Warn("cannot tell what the changed images are now")
 	}
 	return imagesByName(images)
+}
+
+// bring has a call find the descriptors that came with it, and returns what ends the call: it closes those that no job has, and
+// counts the call until they are closed.
+func (s *Server) bring(key callKey, files []*os.File, leave func()) (end func()) {
+	brought := &descriptors{files: files}
+	s.calls.bring(key, brought)
+	return func() {
+		go func() { // closing a file may take as long as whoever serves its file system wants
+			brought.close()
+			leave()
+		}()
+	}
 }
 
 // emit sends a signal. A bus that is gone is Run's business.

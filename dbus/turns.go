@@ -275,6 +275,6 @@ func unixUser(conn *godbus.Conn, name string) (uid uint32, err error) {
 	if conn == nil {
 		return 0, godbus.ErrClosed
 	}
-	err = callBus(conn.Context(), conn, "GetConnectionUnixUser", name).Store(&uid)
+	err = askBus(conn.Context(), conn, "GetConnectionUnixUser", name).Store(&uid)
 	return uid, err
 }

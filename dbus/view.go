@@ -43,10 +43,14 @@ func originPlaces(text string) []place {
 // accessPlaces returns the paths of the files that say how a source is reached.
 func accessPlaces(access importer.Access) []place {
 	var places []place
-	for _, path := range []string{access.AuthFile, access.CertDir} {
-		if path != "" {
-			places = append(places, place{path: path})
-		}
+	if access.AuthFile != "" && access.AuthFD == nil {
+		places = append(places, place{path: access.AuthFile})
+	}
+	if access.CertDir != "" {
+		places = append(places, place{path: access.CertDir})
+	}
+	if len(access.KeyFDs) > 0 {
+		return places
 	}
 	for _, key := range access.DecryptionKeys {
 		if path, _, isFile := importer.KeyFile(key); isFile {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	godbus "github.com/godbus/dbus/v5"
 )
@@ -34,6 +35,8 @@ type header struct {
 	// of the field's type, is left out.
 	texts       [godbus.FieldUnixFDs + 1]string
 	replySerial uint32
+	descriptors int64 // how many come along
+	files       []*os.File
 	// unusable: the fields are longer than maxHeader, or malformed.
 	unusable bool
 }
@@ -44,6 +47,9 @@ const fieldTypes = "\x00osssussgu"
 // knownFlags are those that have a meaning; others are to be ignored.
 const knownFlags = godbus.FlagNoReplyExpected | godbus.FlagNoAutoStart |
 	godbus.FlagAllowInteractiveAuthorization
+
+// cost is what the message counts as while it is in work, in bytes.
+func (h *header) cost() int64 { return h.size + h.descriptors*descriptorCost }
 
 // wantsReply tells whether the sender waits for an answer.
 func (h *header) wantsReply() bool {
@@ -127,8 +133,11 @@ func (r *fieldReader) value(h *header, code byte, typ string) error {
 		return err
 	case "u":
 		number, err := r.uint32()
-		if err == nil && godbus.HeaderField(code) == godbus.FieldReplySerial {
+		switch godbus.HeaderField(code) {
+		case godbus.FieldReplySerial:
 			h.replySerial = number
+		case godbus.FieldUnixFDs:
+			h.descriptors = int64(number)
 		}
 		return err
 	}

@@ -37,11 +37,15 @@ type Access struct {
 	CertDir        string   `json:"cert-dir,omitempty"`
 	SkipTLSVerify  bool     `json:"insecure-skip-tls-verification,omitempty"`
 	DecryptionKeys []string `json:"decryption-keys,omitempty"`
+	// AuthFD takes the place of AuthFile, and KeyFDs those of the DecryptionKeys that are files, in their order.
+	AuthFD *Descriptor   `json:"authfile-fd,omitempty"`
+	KeyFDs []*Descriptor `json:"decryption-key-fds,omitempty"`
 }
 
 // IsZero tells whether nothing is asked for; an empty list of keys is none.
 func (a Access) IsZero() bool {
-	return a.AuthFile == "" && !a.Anonymous && a.CertDir == "" && !a.SkipTLSVerify && len(a.DecryptionKeys) == 0
+	return a.AuthFile == "" && !a.Anonymous && a.CertDir == "" && !a.SkipTLSVerify && len(a.DecryptionKeys) == 0 &&
+		a.AuthFD == nil && len(a.KeyFDs) == 0
 }
 
 // KeyFile parts a decryption key as ocicrypt-keys(7) and skopeo write it: the path of a file, and a password that begins with the

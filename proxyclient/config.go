@@ -37,7 +37,7 @@ type Config struct {
 	SkipTLSVerify bool
 	// DecryptionKeys are refused when the proxy does not know such an option,
 	// which is so for every skopeo up to 1.22.
-	DecryptionKeys []string
+	DecryptionKeys []DecryptionKey
 	// Policy is a containers policy file in place of the host's. A proxy that
 	// ignores policies (see Version.EnforcesPolicy) is refused unless the policy,
 	// this one or the host's, accepts every image.
@@ -63,6 +63,14 @@ type Config struct {
 	// Debug passes the lines of the program's own debug log, which name
 	// registries and paths, on to Log at its level debug.
 	Debug bool
+}
+
+// DecryptionKey is a key for encrypted layers, as the proxy's option takes it.
+type DecryptionKey struct {
+	// Key is FILE[:PASSWORD], or what a provider or a token is asked for.
+	Key string
+	// Data, when not nil, is the content of the file, and Key only what follows its path.
+	Data []byte
 }
 
 // Timeouts bounds what the proxy itself does not: it waits for ever for a

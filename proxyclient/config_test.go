@@ -116,7 +116,7 @@ func TestIgnoredPolicy(t *testing.T) {
 
 func TestDecryptionKeysNeedTheOption(t *testing.T) {
 	needs.Tool(t, "skopeo")
-	cfg := Config{DecryptionKeys: []string{"key.pem"}, Anonymous: true, TempDir: t.TempDir()}
+	cfg := Config{DecryptionKeys: []DecryptionKey{{Key: "key.pem"}}, Anonymous: true, TempDir: t.TempDir()}
 	checkLeaks(t, cfg.TempDir)
 	_, err := Start(within(t, 20*time.Second), cfg) // the real skopeo
 	if e := wantClass(t, err, ClassUnsupported); !strings.Contains(e.Error(), "--decryption-key") {
@@ -141,8 +141,9 @@ func TestChild(t *testing.T) {
 		{"credentials", func(c *Config) { c.AuthData = []byte(`{}`) }, "--tmpdir TMP --authfile /proc/self/fd/3"},
 		{"everything", func(c *Config) {
 			c.AuthData, c.CertDir, c.Policy = []byte(`{}`), dir, writeFile(t, filepath.Join(dir, "policy.json"), "{}")
-			c.DecryptionKeys, c.UserAgentPrefix = []string{"a", "b"}, "importer/1"
-		}, "--tmpdir TMP --authfile /proc/self/fd/3 --cert-dir TMP/certificates --policy /proc/self/fd/5 --decryption-key a --decryption-key b --user-agent-prefix importer/1"},
+			c.DecryptionKeys = []DecryptionKey{{Key: "a"}, {Key: ":secret", Data: []byte("key")}}
+			c.UserAgentPrefix = "importer/1"
+		}, "--tmpdir TMP --authfile /proc/self/fd/3 --cert-dir TMP/certificates --policy /proc/self/fd/5 --decryption-key a --decryption-key /proc/self/fd/6:secret --user-agent-prefix importer/1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -255,7 +255,13 @@ func (l *launch) addOptional(cfg Config) error {
 			Message: cfg.Command[0] + " cannot decrypt layers: its proxy has no option --decryption-key; leave the decryption keys away and use an image that is not encrypted"}
 	}
 	for _, key := range cfg.DecryptionKeys {
-		l.args = append(l.args, "--decryption-key", key)
+		file := ""
+		if key.Data != nil {
+			if file, err = l.memory("decryption key", key.Data); err != nil {
+				return err
+			}
+		}
+		l.args = append(l.args, "--decryption-key", file+key.Key)
 	}
 	if cfg.UserAgentPrefix != "" {
 		if strings.Contains(help, "--user-agent-prefix") {

@@ -50,6 +50,9 @@ func (o operation[Request, Result]) run(ctx context.Context, s *settings, reques
 	return ask(ctx, s,
 		func(imp *importer.Importer) (*Result, error) { return o.local(imp, ctx, request, display.update) },
 		func(client *dbus.Client) (*Result, error) {
+			if err := open(&request); err != nil {
+				return nil, err
+			}
 			id, err := o.bus(client, ctx, request, daemon.JobOptions{})
 			if err != nil {
 				return nil, err

@@ -35,7 +35,12 @@ and configuration is fetched. --files needs both images to be stored.`,
 			ctx := cmd.Context()
 			comparison, err := ask(ctx, s,
 				func(imp *importer.Importer) (*importer.Comparison, error) { return imp.Compare(ctx, request) },
-				func(client *dbus.Client) (*importer.Comparison, error) { return client.Compare(ctx, request) })
+				func(client *dbus.Client) (*importer.Comparison, error) {
+					if err := open(&request); err != nil {
+						return nil, err
+					}
+					return client.Compare(ctx, request)
+				})
 			if err != nil {
 				return err
 			}

@@ -58,6 +58,9 @@ func plan(ctx context.Context, s *settings, request importer.Request) (*importer
 			return &plan, nil
 		},
 		func(client *dbus.Client) (*importer.Plan, error) {
+			if err := open(&request); err != nil {
+				return nil, err
+			}
 			prepared, err := client.Prepare(ctx, request, daemon.JobOptions{})
 			return &prepared.Plan, err
 		})

@@ -20,6 +20,8 @@ const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_N
 // the path that the directory had when it was opened.
 type Dir struct {
 	file *os.File
+	// rights are those that everything below the directory is reached with; nil: those of the process.
+	rights *Rights
 }
 
 // OpenDir opens a directory in d.
@@ -28,7 +30,7 @@ func (d *Dir) OpenDir(name string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{f}, nil
+	return &Dir{f, d.rights}, nil
 }
 
 // MakeDir makes a directory in d and opens it. The error is fs.ErrExist if the name is taken. What
@@ -70,7 +72,7 @@ func (d *Dir) Mkdir(name string, perm uint32) error {
 	if err := checkName(name); err != nil {
 		return d.error("mkdir", name, err)
 	}
-	if err := unix.Mkdirat(d.fd(), name, perm); err != nil {
+	if err := d.rights.run(func() error { return unix.Mkdirat(d.fd(), name, perm) }); err != nil {
 		return d.error("mkdir", name, err)
 	}
 	return nil
@@ -88,8 +90,8 @@ func (d *Dir) OpenFile(name string, flag int, perm uint32) (*os.File, error) {
 	if flag&os.O_EXCL == 0 { // it may be a pipe
 		how.Flags |= unix.O_NONBLOCK
 	}
-	fd, err := retry(func() (int, error) { return unix.Openat2(d.fd(), name, &how) })
-	if err == unix.ELOOP {
+	fd, err := d.open(func() (int, error) { return unix.Openat2(d.fd(), name, &how) })
+	if errors.Is(err, unix.ELOOP) {
 		err = fmt.Errorf("a symbolic link is not followed here: %w", err)
 	}
 	if err != nil {
@@ -102,7 +104,7 @@ func (d *Dir) OpenFile(name string, flag int, perm uint32) (*os.File, error) {
 func (d *Dir) Rename(name string, to *Dir, newName string) error {
 	err := errors.Join(checkName(name), checkName(newName))
 	if err == nil {
-		err = unix.Renameat(d.fd(), name, to.fd(), newName)
+		err = d.rights.run(func() error { return unix.Renameat(d.fd(), name, to.fd(), newName) })
 	}
 	if err != nil {
 		return &os.LinkError{Op: "rename", Old: d.Path(name), New: to.Path(newName), Err: err}
@@ -119,7 +121,7 @@ func (d *Dir) RemoveDir(name string) error { return d.unlink(name, unix.AT_REMOV
 func (d *Dir) unlink(name string, flags int) error {
 	err := checkName(name)
 	if err == nil {
-		err = unix.Unlinkat(d.fd(), name, flags)
+		err = d.rights.run(func() error { return unix.Unlinkat(d.fd(), name, flags) })
 	}
 	if err != nil {
 		return d.error("remove", name, err)
@@ -162,7 +164,7 @@ func (d *Dir) Stat(name string) (unix.Stat_t, error) {
 	var stat unix.Stat_t
 	err := checkName(name)
 	if err == nil {
-		err = unix.Fstatat(d.fd(), name, &stat, unix.AT_SYMLINK_NOFOLLOW)
+		err = d.rights.run(func() error { return unix.Fstatat(d.fd(), name, &stat, unix.AT_SYMLINK_NOFOLLOW) })
 	}
 	if err != nil {
 		return stat, d.error("stat", name, err)
@@ -221,6 +223,15 @@ func checkName(name string) error {
 		return fmt.Errorf("%q is not the name of something in a directory", name)
 	}
 	return nil
+}
+
+// open opens something with the rights that d has.
+func (d *Dir) open(call func() (int, error)) (fd int, err error) {
+	err = d.rights.run(func() (err error) {
+		fd, err = retry(call)
+		return err
+	})
+	return fd, err
 }
 
 // retry repeats a system call that a signal has interrupted.

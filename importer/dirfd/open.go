@@ -27,13 +27,22 @@ func Open(path string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{f}, nil
+	return &Dir{file: f}, nil
+}
+
+// OpenFrom opens a directory that another process has opened and passed, if only as a place (O_PATH). All in it is read and
+// changed with the rights of that process's user. The file stays the caller's.
+func OpenFrom(f *os.File, rights *Rights) (*Dir, error) {
+	return (&Dir{f, rights}).OpenDir(".")
 }
 
 // OpenAt opens the directory that a name in d stands for, be it by way of a symbolic link, which is
-// followed as by Open. It is for the last element of a path that a person has written; use OpenDir for
-// everything else.
+// followed as by Open; in a directory of OpenFrom it is not, since it may have been written for other mounts than ours. It is for
+// the last element of a path that a person has written; use OpenDir for everything else.
 func (d *Dir) OpenAt(name string) (*Dir, error) {
+	if d.rights != nil {
+		return d.OpenDir(name)
+	}
 	if os.Geteuid() == 0 {
 		at, err := openat(d.fd(), ".", unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
@@ -45,7 +54,7 @@ func (d *Dir) OpenAt(name string) (*Dir, error) {
 	if err != nil {
 		return nil, d.error("open", name, err)
 	}
-	return &Dir{os.NewFile(uintptr(fd), d.Path(name))}, nil
+	return &Dir{file: os.NewFile(uintptr(fd), d.Path(name))}, nil
 }
 
 func openTrusted(path string) (*Dir, error) {
@@ -85,7 +94,7 @@ func (w *walk) open() (*Dir, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: w.path, Err: err}
 	}
-	return &Dir{os.NewFile(uintptr(fd), w.path)}, nil
+	return &Dir{file: os.NewFile(uintptr(fd), w.path)}, nil
 }
 
 // step enters the directory of that name, or puts the target of the link in its place.

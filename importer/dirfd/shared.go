@@ -62,7 +62,7 @@ func writable(stat *unix.Stat_t) bool {
 
 // eachAbove visits the directories above d, the nearest first.
 func (d *Dir) eachAbove(visit func(*Dir) error) error {
-	at, err := d.OpenAt("..")
+	at, err := d.above()
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (d *Dir) eachAbove(visit func(*Dir) error) error {
 		err := visit(at)
 		var above *Dir
 		if err == nil {
-			above, err = at.OpenAt("..")
+			above, err = at.above()
 		}
 		if err != nil {
 			return errors.Join(err, at.Close())
@@ -81,4 +81,13 @@ func (d *Dir) eachAbove(visit func(*Dir) error) error {
 		}
 		at = above
 	}
+}
+
+// above opens the directory above d, with the rights of the process: it is only looked at.
+func (d *Dir) above() (*Dir, error) {
+	fd, err := openat(d.fd(), "..", unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, d.error("open", "..", err)
+	}
+	return &Dir{file: os.NewFile(uintptr(fd), d.Path(".."))}, nil
 }

@@ -44,6 +44,15 @@ func TestHiddenPaths(t *testing.T) {
 		}
 	}
 
+	// What the command line opens and passes is used.
+	if err := os.WriteFile(filepath.Join(hidden, "broken.json"), []byte("no JSON"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := fixture.Run(t, s.bus.Ctl(t, "pull", registry, "--authfile="+hidden+"/broken.json"))
+	if out.Code != 2 || !strings.Contains(out.Stderr, "is not JSON") {
+		t.Errorf("a broken authfile: exits %d: %s", out.Code, out.Stderr)
+	}
+
 	// A client that passes no descriptors.
 	for name, err := range hiddenCalls(t, s.bus.Client(t), stored, registry, hidden, open) {
 		if importer.KindOf(err) != importer.KindInvalidOption || !strings.Contains(err.Error(), "the daemon cannot") {
@@ -51,7 +60,7 @@ func TestHiddenPaths(t *testing.T) {
 		}
 	}
 	entries, err := os.ReadDir(hidden)
-	if err != nil || len(entries) != 3 {
+	if err != nil || len(entries) != 4 {
 		t.Errorf("%s, %v, want what the test has put there", entries, err)
 	}
 }

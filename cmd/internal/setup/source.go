@@ -3,6 +3,7 @@ package setup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/user"
@@ -37,7 +38,10 @@ func openSource(log logrus.FieldLogger) importer.OpenFunc {
 		if err != nil {
 			return nil, &importer.Error{Kind: importer.KindSignatureRejected, Stage: importer.StageOpen, Err: err}
 		}
-		config := proxyConfig(access, log)
+		config, err := proxyConfig(access, log)
+		if err != nil {
+			return nil, err
+		}
 		config.Policy, config.User = policy, user
 		opened, err := proxyclient.OpenSource(ctx, config, image.String())
 		if err != nil {
@@ -63,23 +67,66 @@ func push(log logrus.FieldLogger) importer.PushFunc {
 		if err != nil {
 			return &importer.Error{Kind: importer.KindToolFailed, Stage: importer.StagePush, Err: err}
 		}
-		config := proxyConfig(access, log)
+		config, err := proxyConfig(access, log)
+		if err != nil {
+			return err
+		}
 		config.User = user
 		return sourceError(proxyclient.Push(ctx, config, from.String(), to.String()))
 	}
 }
 
-// proxyConfig is how skopeo reaches a registry.
-func proxyConfig(access importer.Access, log logrus.FieldLogger) proxyclient.Config {
-	return proxyclient.Config{
-		AuthFile:       access.AuthFile,
-		Anonymous:      access.Anonymous,
-		CertDir:        access.CertDir,
-		SkipTLSVerify:  access.SkipTLSVerify,
-		DecryptionKeys: access.DecryptionKeys,
-		Log:            log,
-		Debug:          log.WithFields(nil).Logger.IsLevelEnabled(logrus.DebugLevel),
+// maxSecret bounds a file of credentials or a key that the caller has opened, in bytes.
+const maxSecret = 1 << 20
+
+// proxyConfig is how skopeo reaches a registry. Files that the caller has opened are read here.
+func proxyConfig(access importer.Access, log logrus.FieldLogger) (config proxyclient.Config, err error) {
+	config = proxyclient.Config{
+		AuthFile:      access.AuthFile,
+		Anonymous:     access.Anonymous,
+		CertDir:       access.CertDir,
+		SkipTLSVerify: access.SkipTLSVerify,
+		Log:           log,
+		Debug:         log.WithFields(nil).Logger.IsLevelEnabled(logrus.DebugLevel),
 	}
+	if access.AuthFD != nil {
+		config.AuthFile = ""
+		if config.AuthData, err = readSecret("authfile", access.AuthFD); err != nil {
+			return config, err
+		}
+	}
+	config.DecryptionKeys, err = decryptionKeys(access)
+	return config, err
+}
+
+func decryptionKeys(access importer.Access) (keys []proxyclient.DecryptionKey, err error) {
+	opened := access.KeyFDs
+	for _, key := range access.DecryptionKeys {
+		made := proxyclient.DecryptionKey{Key: key}
+		if _, password, isFile := importer.KeyFile(key); isFile && len(opened) > 0 {
+			made.Key = password
+			if made.Data, err = readSecret("decryption key", opened[0]); err != nil {
+				return nil, err
+			}
+			opened = opened[1:]
+		}
+		keys = append(keys, made)
+	}
+	return keys, nil
+}
+
+// readSecret reads a file that the caller has opened. One that is empty is no secret.
+func readSecret(what string, d *importer.Descriptor) ([]byte, error) {
+	data, err := d.ReadFile(maxSecret)
+	if err == nil && len(data) == 0 {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		return nil, &importer.Error{
+			Kind: importer.KindInvalidOption, Stage: importer.StageOpen, Err: fmt.Errorf("read the %s that was passed: %w", what, err),
+		}
+	}
+	return data, nil
 }
 
 // unprivilegedUser is the unprivileged user for the proxy, nil when we are
