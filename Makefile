@@ -11,7 +11,7 @@ FUZZTIME ?= 5000x
 ENSURE := tests/deps/ensure.sh
 # What the tests run, besides Go, and a file that they read. "make fresh" finds what is missing here.
 TEST_NEEDS := ostree skopeo dbus-daemon busctl docker-registry umoci \
-	cc getcap getfattr gpg gpg-agent gpgconf gzip mkfs.erofs mkfs.ext4 mksquashfs mount openssl pgrep \
+	cc gdbus-codegen getcap getfattr gpg gpg-agent gpgconf gzip mkfs.erofs mkfs.ext4 mksquashfs mount openssl pgrep \
 	rpm rpmbuild setcap setfattr setpriv sqfstar unshare unsquashfs xz zstd \
 	/etc/selinux/default/contexts/files/file_contexts
 

@@ -49,6 +49,9 @@ func TestIntrospectionShowsTheTree(t *testing.T) {
 		if want.iface != "" {
 			interfaces = append(interfaces, want.iface)
 		}
+		if path == rootPath {
+			interfaces = append(interfaces, objectManagerInterface)
+		}
 		var gotInterfaces, gotChildren []string
 		for _, i := range node.Interfaces {
 			gotInterfaces = append(gotInterfaces, i.Name)

@@ -16,7 +16,7 @@ full)
 		ostree skopeo umoci docker-registry
 		dbus dbus-broker systemd systemd-sysv polkitd
 		acl attr ca-certificates e2fsprogs erofs-utils gpg gpg-agent gpgconf libcap2-bin
-		mount openssl procps rpm squashfs-tools xz-utils zstd
+		libglib2.0-dev-bin mount openssl procps rpm squashfs-tools xz-utils zstd
 	)
 	;;
 bare)

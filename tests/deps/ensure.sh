@@ -25,6 +25,7 @@ package_of() {
 	setpriv | unshare | mount | pivot_root) echo util-linux ;;
 	cc) echo build-essential ;;
 	pgrep) echo procps ;;
+	gdbus-codegen) echo libglib2.0-dev-bin ;;
 	rpmbuild) echo rpm ;;
 	dpkg-query) echo dpkg ;;
 	/etc/selinux/default/*) echo selinux-policy-default ;;

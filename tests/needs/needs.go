@@ -18,7 +18,7 @@ var packages = map[string]string{
 	"setfattr": "attr", "getfattr": "attr", "setfacl": "acl", "getfacl": "acl",
 	"mksquashfs": "squashfs-tools", "sqfstar": "squashfs-tools", "unsquashfs": "squashfs-tools",
 	"mkfs.erofs": "erofs-utils", "dump.erofs": "erofs-utils", "mkfs.ext4": "e2fsprogs",
-	"xz": "xz-utils", "setpriv": "util-linux", "mount": "util-linux", "rpmbuild": "rpm",
+	"xz": "xz-utils", "setpriv": "util-linux", "mount": "util-linux", "rpmbuild": "rpm", "gdbus-codegen": "libglib2.0-dev-bin",
 	"cc": "build-essential", "pgrep": "procps",
 }
 
