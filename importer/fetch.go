@@ -57,6 +57,11 @@ type fetcher struct {
 	// into, when not nil, is where layers are read into, instead of landing each by itself.
 	into *ostreerepo.Staging
 
+	// restored, when not nil, takes the commits of what was read, by layer. as says for derived layers how they are read, where not by
+	// the ground.
+	restored []objects.Checksum
+	as       map[int]derivedAs
+
 	// chunks lands the chunks of a base commit. doubtful are those of them whose commits were there before, so that nothing of them may have
 	// come along.
 	chunks   *lander
@@ -156,6 +161,8 @@ func (f *fetcher) attempt(ctx context.Context, index int, running *runningLayer,
 		switch {
 		case err != nil:
 			return err
+		case f.restored != nil:
+			f.restored[index] = commit
 		case l.Kind == document.KindCommit:
 			f.base = stagedCommit{st, commit}
 		case f.into == nil:
@@ -229,7 +236,7 @@ func (f *fetcher) read(
 	case document.KindChunk:
 		commit, _, err = ostreetar.ReadChunk(ctx, st, counted, layer, ostreetar.Options{Memory: memory})
 	default:
-		commit, err = f.readDerived(ctx, st, counted, layer, memory)
+		commit, err = f.readDerived(ctx, st, counted, layer, f.derivedAs(index), memory)
 	}
 	if err != nil {
 		return objects.Checksum{}, gone(classifyLayer(err))
@@ -265,10 +272,23 @@ func (f *fetcher) readCommit(
 	return read.Checksum, err
 }
 
+// derivedAs is how a derived layer is read.
+type derivedAs struct {
+	rules       layertar.Rules
+	dropSpecial bool
+}
+
+func (f *fetcher) derivedAs(index int) derivedAs {
+	if as, ok := f.as[index]; ok {
+		return as
+	}
+	return derivedAs{f.ground.rules, f.plan.Request.DropSpecialFiles}
+}
+
 func (f *fetcher) readDerived(
-	ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, memory *budget.Share,
+	ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, as derivedAs, memory *budget.Share,
 ) (objects.Checksum, error) {
-	opts := layertar.Options{Rules: f.ground.rules, DropSpecialFiles: f.plan.Request.DropSpecialFiles, Memory: memory}
+	opts := layertar.Options{Rules: as.rules, DropSpecialFiles: as.dropSpecial, Memory: memory}
 	policy := f.ground.policy()
 	if policy != nil { // a nil policy would not be a nil interface
 		opts.Labels = policy

@@ -42,11 +42,6 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 	if err := st.SetRef(p.plan.ImageRef, commit); err != nil {
 		return classify(StageLand, err)
 	}
-	if !p.replaces.IsZero() {
-		if now, err := p.im.repo.Resolve(p.plan.ImageRef); err != nil || now != p.replaces {
-			return classify(StageLand, errors.Join(errReplaced, err))
-		}
-	}
 	if err := p.im.checkRef(p.plan.ImageRef); err != nil { // other imports have landed since the first check
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
-	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
 // Prepared is an import that can start. It is used by one goroutine at a time and ended by Close.
@@ -23,8 +22,6 @@ type Prepared struct {
 	ground  ground
 	// writeRef, when not empty, is to name the base commit as soon as its layer's ref does.
 	writeRef string
-	// replaces, when not zero, is the only commit that the image's ref may name when it is set.
-	replaces objects.Checksum
 }
 
 // Plan says what Import will do, as known when it was made; after an Import, what that found.

@@ -45,9 +45,7 @@ func outcome(before, after *verified, failure error) VerifiedImage {
 	if after.State == StateGood || after.State == StateUnverified {
 		found.State, found.Commit, found.Unverified = StateRepaired, after.VerifiedImage.Commit, after.Unverified
 		if after.ref.Commit != before.ref.Commit {
-			found.Damage = append(found.Damage, Damage{
-				Problem: fmt.Sprintf("%s could not be made again by this program, or was replaced meanwhile", before.ref.Commit),
-			})
+			found.Damage = append(found.Damage, Damage{Problem: fmt.Sprintf("%s was replaced meanwhile", before.ref.Commit)})
 		}
 		return found
 	}
@@ -73,39 +71,30 @@ func (v *verification) names() []string {
 // errReplaced says that an image's ref names another commit than before.
 var errReplaced = errors.New("the image was replaced meanwhile")
 
-// repairImage imports an image once more as it was, by its digest, after what is damaged of it was put out of the way. That is done only
-// when its source can be had. Only the damaged layers are fetched.
+// repairImage restores what is damaged of an image, after that was put out of the way, which is done only when the image's source can be
+// had. Only damaged layers are fetched.
 func (im *Importer) repairImage(ctx context.Context, ref ostreerepo.Ref, req VerifyRequest, res *VerifyResult, progress func(Progress)) error {
-	image, err := im.lookAgain(ctx, ref)
-	if err != nil || image.images[0].State != StateDamaged { // what it shared with another one was mended with that
+	v, err := im.lookAgain(ctx, ref)
+	if err != nil || v.images[0].State != StateDamaged { // what it shared with another one was mended with that
 		return err
 	}
-	p, err := im.resumeStored(image.images[0], req)
+	image := v.images[0]
+	p, err := im.resumeStored(image, req)
 	if err != nil {
 		return err
 	}
 	defer p.discard()
-	if image.images[0].needsLayers() {
+	if len(image.bad) > 0 {
 		if err := p.reopen(ctx); err != nil {
 			return err
 		}
 	}
 	crashpoint.Pass("repair opened")
-	if err := image.makeRoom(ctx, progress); err != nil {
+	if err := v.makeRoom(ctx, progress); err != nil {
 		return err
 	}
 	crashpoint.Pass("repair made room")
-	done, err := p.Import(ctx, progress)
-	if err != nil {
-		return err
-	}
-	for _, l := range done.Layers {
-		if !l.Cached {
-			res.LayersFetched++
-		}
-	}
-	res.BytesFetched += done.BytesFetched
-	return nil
+	return p.restore(ctx, image, res, progress)
 }
 
 // lookAgain verifies one image, which must still be the one that the ref has named.
@@ -120,17 +109,7 @@ func (im *Importer) lookAgain(ctx context.Context, ref ostreerepo.Ref) (*verific
 	return v, nil
 }
 
-// needsLayers tells whether a layer is damaged, or of the image's commit only what the layers bring.
-func (image *verified) needsLayers() bool {
-	for _, d := range image.Damage {
-		if d.LayerIndex > 0 {
-			return true
-		}
-	}
-	return image.Truncated > 0
-}
-
-// resumeStored prepares the import of an image as it was.
+// resumeStored prepares the import of an image as it was, by its digest, without its ref.
 func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared, error) {
 	name, err := reference.ImageOfRef(image.ref.Name)
 	if err != nil {
@@ -141,20 +120,21 @@ func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared,
 		return nil, fmt.Errorf("the origin of %s is not opened: %w; import it again by its absolute path", name, err)
 	}
 	p := im.Resume(Plan{
-		Request: Request{Image: name.String(), Jobs: req.Jobs, Access: req.Access, SkipGC: true}, Reference: name.String(), ImageRef: image.ref.Name,
-		Manifest: image.image.RawManifest, Config: image.image.RawConfig, ManifestDigest: image.image.Digest,
+		Request:   Request{Image: name.String(), Jobs: req.Jobs, Access: req.Access, NoRef: true, DropSpecialFiles: true},
+		Reference: name.String(),
+		Manifest:  image.image.RawManifest, Config: image.image.RawConfig, ManifestDigest: image.image.Digest,
 		ConfigReplaced: image.image.ConfigReplaced,
 	})
 	n, err := resolve(p.plan.Request)
 	if err != nil {
 		return nil, err
 	}
-	p.replaces, p.voucher.who = image.ref.Commit, n.source.Signature
+	p.voucher.who = n.source.Signature
 	return p, nil
 }
 
 // makeRoom puts what is damaged of an image out of the way: objects are deleted, commits that lack any are marked as incomplete, and refs of
-// layers that name no commit which could be read are dropped. No import runs meanwhile.
+// layers whose files hold no checksum are dropped. No import runs meanwhile.
 func (v *verification) makeRoom(ctx context.Context, progress func(Progress)) error {
 	lock, err := v.im.lock(ctx, StageRepair, true, progress)
 	if err != nil {
@@ -167,13 +147,12 @@ func (v *verification) makeRoom(ctx context.Context, progress func(Progress)) er
 	}
 	commits := []objects.Checksum{image.ref.Commit}
 	var drop []string
-	for i := range image.layers {
-		commit, ref := v.layerCommit(image, i)
-		if ref != "" {
-			drop = append(drop, ref)
-		}
-		if !commit.IsZero() {
+	for _, l := range image.layers {
+		switch commit, err := v.im.repo.Resolve(l.Ref); {
+		case err == nil:
 			commits = append(commits, commit)
+		case errors.Is(err, ostreerepo.ErrCorrupted):
+			drop = append(drop, l.Ref)
 		}
 	}
 	var lacking []objects.Checksum
@@ -209,17 +188,4 @@ func (v *verification) makeRoom(ctx context.Context, progress func(Progress)) er
 		crashpoint.Pass("repair discarded")
 	}
 	return nil
-}
-
-// layerCommit gives the commit that the ref of a layer names, and the ref too if that commit can't be read.
-func (v *verification) layerCommit(image *verified, i int) (commit objects.Checksum, useless string) {
-	ref := image.layers[i].Ref
-	commit, err := v.im.repo.Resolve(ref)
-	if err != nil {
-		return objects.Checksum{}, ref
-	}
-	if _, err := v.im.repo.Commit(commit); err != nil {
-		return commit, ref
-	}
-	return commit, ""
 }

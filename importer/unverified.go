@@ -1,6 +1,8 @@
 package importer
 
 import (
+	"fmt"
+
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ostree-importd/ostree-importd/importer/document"
@@ -9,17 +11,21 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Unverified is a part of a stored image that this program has not verified: it may be whole, and yet be another thing than the image
-// has. Other programs give a layer its ref before they know whether its digest is right. Request.RequireVerified fetches and verifies it.
+// Unverified is a part of a stored image that this program has not verified: it may be whole, and
+// yet be another thing than the image has. Other programs give a layer its ref before they know
+// whether its digest is right. Request.RequireVerified fetches and verifies it.
 type Unverified struct {
 	Layer      digest.Digest `json:"layer,omitempty"` // "" when it is the image's own commit
 	LayerIndex int           `json:"layer-index,omitempty"`
 	Reason     string        `json:"reason"`
 }
 
-// unverified lists what is not verified of a stored image, by its layers as far as they could be read. What is damaged is not its
-// concern. Chunks only carry objects, whose names are checked, of the commit in the first layer: they are verified with that.
-func (im *Importer) unverified(image *stored.Image, made making, layers []stored.Layer) []Unverified {
+// unverified lists what is not verified of a stored image, by its layers as far as they could be
+// read. What is damaged is not its concern. Chunks only carry objects, whose names are checked, of
+// the commit in the first layer: they are verified with that.
+func (im *Importer) unverified(
+	image *stored.Image, made making, layers []stored.Layer,
+) []Unverified {
 	var list []Unverified
 	if reason := made.doubtMerge(layers); reason != "" {
 		list = append(list, Unverified{Reason: reason})
@@ -29,7 +35,8 @@ func (im *Importer) unverified(image *stored.Image, made making, layers []stored
 			continue
 		}
 		if reason := im.doubtLayer(image, made, i, l); reason != "" {
-			list = append(list, Unverified{Layer: image.Manifest.Layers[i].Digest, LayerIndex: i + 1, Reason: reason})
+			layer := image.Manifest.Layers[i].Digest
+			list = append(list, Unverified{Layer: layer, LayerIndex: i + 1, Reason: reason})
 		}
 	}
 	return list
@@ -38,29 +45,34 @@ func (im *Importer) unverified(image *stored.Image, made making, layers []stored
 // making is what the commit of a stored image tells of how it was made.
 type making struct {
 	here bool // this program has made it: nobody else writes that into a commit
-	// proven says that manifest and config are the ones that the manifest's digest stands for. This program checks both before it
-	// stores them. Of another program's image they can be checked where the origin has them in canonical form too.
+	// proven says that manifest and config are the ones that the manifest's digest stands for. This
+	// program checks both before it stores them. Of another program's image they can be checked
+	// where the origin has them in canonical form too.
 	proven bool
 	tree   objects.TreeDir
 }
 
 func makingOf(image *stored.Image) making {
 	by, _ := image.Object.Metadata[layertar.MetaImporter].AsString()
-	m := making{here: by == layertar.Importer, tree: objects.TreeDir{Tree: image.Object.Tree, Meta: image.Object.Meta}}
-	m.proven = m.here || isDigestOf(image.Digest, image.RawManifest) && isDigestOf(image.Manifest.Config.Digest, image.RawConfig)
+	m := making{here: by == layertar.Importer, tree: treeOf(&image.Object)}
+	m.proven = m.here || isDigestOf(image.Digest, image.RawManifest) &&
+		isDigestOf(image.Manifest.Config.Digest, image.RawConfig)
 	return m
 }
+
+func treeOf(c *objects.Commit) objects.TreeDir { return objects.TreeDir{Tree: c.Tree, Meta: c.Meta} }
 
 func isDigestOf(d digest.Digest, content []byte) bool {
 	return d.Validate() == nil && d.Algorithm().FromBytes(content) == d
 }
 
-// doubtMerge says why nobody knows whether an image's commit is what its layers make together, "" if that is known or can be found out.
+// doubtMerge says why nobody knows whether an image's commit is what its layers make together, ""
+// if that is known or can be found out.
 func (m making) doubtMerge(layers []stored.Layer) string {
 	if m.here {
 		return ""
 	}
-	if len(layers) > 0 && !hasDerived(layers) && m.tree == (objects.TreeDir{Tree: layers[0].Object.Tree, Meta: layers[0].Object.Meta}) {
+	if len(layers) > 0 && !hasDerived(layers) && m.tree == treeOf(&layers[0].Object) {
 		return "" // the tree is the first layer's
 	}
 	return "another program has made the image's commit of its layers, by rules of its own"
@@ -79,12 +91,12 @@ func hasDerived(layers []stored.Layer) bool {
 func (im *Importer) doubtLayer(image *stored.Image, made making, index int, l stored.Layer) string {
 	switch {
 	case l.Kind == document.KindDerived && !l.Ours:
-		return "its commit is another program's, which does not tell whether the layer's digest was right"
+		return "its commit is another program's, which does not tell whether the digest was right"
 	case l.Kind == document.KindDerived && l.DiffID != diffIDOf(image, index):
 		return "its commit holds the layer with the diff ID " + l.DiffID.String()
 	case l.Kind == document.KindCommit && !im.provenCommit(image, made, l):
-		return "nothing tells whether commit " + l.Commit.String() + " is the one in the layer: the image has no label " +
-			document.LabelCommit + " that this program has verified, and it has not fetched the layer"
+		return fmt.Sprintf("nothing tells whether commit %s is the one in the layer: the image has no "+
+			"label %s that this program has verified, and it has not fetched the layer", l.Commit, document.LabelCommit)
 	}
 	return ""
 }
@@ -102,14 +114,18 @@ func (im *Importer) provenCommit(image *stored.Image, made making, l stored.Laye
 		stored.HasLayerRecord(im.repo, l.Ref, l.Commit)
 }
 
-// provenBase tells whether a stored commit is the one in the first layer of the plan's image, whose config is verified.
+// provenBase tells whether a stored commit is the one in the first layer of the plan's image, whose
+// config is verified.
 func (p *Prepared) provenBase(commit objects.Checksum) bool {
-	return p.plan.namedCommit() == commit.String() || stored.HasLayerRecord(p.im.repo, p.plan.Layers[0].Ref, commit)
+	return p.plan.namedCommit() == commit.String() ||
+		stored.HasLayerRecord(p.im.repo, p.plan.Layers[0].Ref, commit)
 }
 
-// verified tells whether an import may take a stored image as it is, as far as Request.RequireVerified is concerned.
+// verified tells whether an import may take a stored image as it is, as far as
+// Request.RequireVerified is concerned.
 func (p *Prepared) verified(s *stored.Image) bool {
-	return !p.plan.Request.RequireVerified || len(p.im.unverified(s, makingOf(s), p.im.layersHeld(s))) == 0
+	return !p.plan.Request.RequireVerified ||
+		len(p.im.unverified(s, makingOf(s), p.im.layersHeld(s))) == 0
 }
 
 // layersHeld reads the layers of an image. Those that cannot be read have no commit.

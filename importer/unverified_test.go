@@ -14,7 +14,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// unverifiedLayers gives the indices of the layers that are listed as not verified, 0 for the image's commit.
+// unverifiedLayers gives the indices of the layers that are listed as not verified, 0 for the
+// image's commit.
 func unverifiedLayers(list []Unverified) string {
 	var indices []string
 	for _, u := range list {
@@ -29,7 +30,8 @@ func (h *testHost) forgetRecord(ref string) {
 	h.must(os.Remove(filepath.Join(h.repo.Path(), "refs/heads", reference.RecordRef(ref))))
 }
 
-// TestUnverified: what another program has stored is not called good, and a pull that wants it verified makes it so.
+// TestUnverified: what another program has stored is not called good, and a pull that wants it
+// verified makes it so.
 func TestUnverified(t *testing.T) {
 	upper := []string{"d . 755", "d usr 755", "d usr/bin 755", "f usr/bin/new 1"}
 	poison := append(slices.Clone(upper), "f usr/bin/evil 1")
@@ -123,7 +125,8 @@ func TestUnverified(t *testing.T) {
 	}
 }
 
-// writeCanonical gives a sealed image a manifest in canonical form, as programs that encapsulate commits write it.
+// writeCanonical gives a sealed image a manifest in canonical form, as programs that encapsulate
+// commits write it.
 func (i *testImage) writeCanonical(t *testing.T) {
 	t.Helper()
 	text, err := canonical(i.rawManifest)

@@ -90,6 +90,7 @@ type verified struct {
 	image  stored.Image
 	layers []stored.Layer // as far as they could be read
 	merge  bool           // the merge commit is damaged, or not what the layers give
+	bad    map[int]bool   // layers that are damaged, by index
 	// unknown is set when the manifest can't be read, so that nobody knows what belongs to the image.
 	unknown bool
 }
@@ -285,6 +286,10 @@ func (image *verified) note(d Damage) {
 
 // noteLayer lists a damage of the layer with that index.
 func (image *verified) noteLayer(index int, d Damage) {
+	if image.bad == nil {
+		image.bad = map[int]bool{}
+	}
+	image.bad[index] = true
 	d.Layer, d.LayerIndex = image.image.Manifest.Layers[index].Digest, index+1
 	image.note(d)
 }
@@ -322,7 +327,7 @@ var errOtherRules = errors.New("the layers were imported by other rules than tod
 // remerge gives the commit that an image's layers give, without keeping it.
 func (im *Importer) remerge(ctx context.Context, image stored.Image) (objects.Checksum, error) {
 	p := im.Resume(Plan{
-		Request: Request{NoRef: true}, Manifest: image.RawManifest, Config: image.RawConfig, ManifestDigest: image.Digest,
+		Request: Request{NoRef: true, DropSpecialFiles: true}, Manifest: image.RawManifest, Config: image.RawConfig, ManifestDigest: image.Digest,
 		ConfigReplaced: image.ConfigReplaced,
 	})
 	if err := p.assess(ctx); err != nil {

@@ -85,16 +85,17 @@ func (s *Staging) setRef(ref string, c objects.Checksum) error {
 	return nil
 }
 
-// Land brings the commits of all refs that were set, with all that they reach, and then the refs themselves into the
-// repository, in one transaction. Objects must be in the staging or in the repository; one that was there when it was asked
+// Land brings the commits of all refs that were set, and the other commits that are named, with all that they reach, and then the
+// refs themselves into the repository, in one transaction. Of a commit that is there it brings what is missing if the commit is
+// marked as incomplete, and takes the mark away. Objects must be in the staging or in the repository; one that was there when it was asked
 // for may have been pruned since, which fails the landing. The staging stays as it is. After an error, that of ctx included, no
 // ref has changed, unless the command was killed while it wrote them; then each is either as before or as it should be. Errors:
 // ErrNoSpace, ErrReadOnly, *command.Error.
-func (s *Staging) Land(ctx context.Context) error {
+func (s *Staging) Land(ctx context.Context, commits ...objects.Checksum) error {
 	s.refsMu.Lock()
 	refs := slices.Sorted(maps.Keys(s.refs))
 	s.refsMu.Unlock()
-	if len(refs) == 0 {
+	if len(refs)+len(commits) == 0 {
 		return errors.New("land: no ref is set")
 	}
 	crashpoint.Pass("land begun")
@@ -103,11 +104,14 @@ func (s *Staging) Land(ctx context.Context) error {
 			return fmt.Errorf("land: %w", err)
 		}
 	}
-	if err := s.repo.doubt(s.commits(refs)...); err != nil {
+	if err := s.repo.doubt(append(s.commits(refs), commits...)...); err != nil {
 		return fmt.Errorf("land: %w", err)
 	}
 	// The names that a commit's author bound it to mean nothing for our refs.
 	args := append([]string{"--disable-verify-bindings", s.path}, refs...)
+	for _, c := range commits {
+		args = append(args, c.String())
+	}
 	if err := s.repo.pullLocal(ctx, args...); err != nil {
 		return fmt.Errorf("land: %w", err)
 	}

@@ -9,17 +9,20 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// metaRecordLayer (s) in the metadata of a record's commit is the ref of the layer that it is about.
+// metaRecordLayer (s) in the metadata of a record's commit is the ref of the layer that it is
+// about.
 const metaRecordLayer = "ostree-importd.record.layer-ref"
 
-// LayerRecord says that this program has fetched and verified the first layer of an encapsulated commit, and found that commit in
-// it. Neither the commit nor the ref that names it can tell, because other programs write the same two before they verify.
+// LayerRecord says that this program has fetched and verified the first layer of an encapsulated
+// commit, and found that commit in it. Neither the commit nor the ref that names it can tell,
+// because other programs write the same two before they verify.
 type LayerRecord struct {
 	LayerRef string
 	Commit   objects.Checksum // what was in the layer
 }
 
-// WriteLayerRecord writes a record's commit, which reference.RecordRef(r.LayerRef) is to name. Equal records are one commit.
+// WriteLayerRecord writes a record's commit, which reference.RecordRef(r.LayerRef) is to name.
+// Equal records are one commit.
 func WriteLayerRecord(to ostreerepo.Objects, r LayerRecord) (objects.Checksum, error) {
 	return writeRecordCommit(to, objects.Dict{
 		metaRecordLayer: objects.String(r.LayerRef), metaRecordCommit: objects.String(r.Commit.String()),
@@ -40,7 +43,8 @@ func ReadLayerRecordCommit(repo *ostreerepo.Repo, commit objects.Checksum) (Laye
 	return LayerRecord{LayerRef: ref, Commit: about}, err
 }
 
-// HasLayerRecord reports whether it is recorded that the layer of this ref holds the commit. A record that cannot be read says nothing.
+// HasLayerRecord reports whether it is recorded that the layer of this ref holds the commit. A
+// record that cannot be read says nothing.
 func HasLayerRecord(repo *ostreerepo.Repo, layerRef string, commit objects.Checksum) bool {
 	c, err := repo.Resolve(reference.RecordRef(layerRef))
 	if err != nil {

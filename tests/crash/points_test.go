@@ -52,6 +52,7 @@ var points = map[string]string{
 	"repair marked":        "repair",
 	"repair discarded":     "repair",
 	"repair made room":     "repair",
+	"repair read":          "repair",
 	"export written":       "export",
 	"export configured":    "export",
 	"export named":         "export",
