@@ -64,9 +64,9 @@ var faultTests = []faultTest{
 	{proxytest.Short, "GetManifest", ClassUnsupported, false, "not one of an OCI image"},
 	{proxytest.Short, "GetFullConfig", "", false, ""}, // the blob is right
 	{proxytest.Short, "GetBlob", ClassIntegrity, true, "corrupted blob"},
-	{proxytest.Short, "GetRawBlob", ClassIntegrity, true, "bytes of the 191 that the descriptor says"},
+	{proxytest.Short, "GetRawBlob", ClassIntegrity, true, "bytes of the 237 that the descriptor says"},
 	{proxytest.Long, "GetBlob", ClassIntegrity, true, ""}, // it is seen here or there first
-	{proxytest.Long, "GetRawBlob", ClassIntegrity, true, "sent more than the 191 bytes"},
+	{proxytest.Long, "GetRawBlob", ClassIntegrity, true, "sent more than the 237 bytes"},
 	{proxytest.Flip, "GetBlob", ClassIntegrity, true, "corrupted blob"},
 	{proxytest.Bloat, pipeCalls, ClassUnsupported, false, "larger than 16777216 bytes"},
 	{proxytest.RawNoise, "GetRawBlob", ClassOther, false, "unreadable error: no JSON"},

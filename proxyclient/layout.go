@@ -72,10 +72,14 @@ func (l *layout) check(op string, m Manifest) error {
 	if err == nil && !m.isStored() {
 		err = l.checkConverted(desc, m)
 	}
-	if err != nil {
-		return &Error{Class: ClassIntegrity, Op: op, Message: fmt.Sprintf("the layout: %v", err), Err: err}
+	if err == nil {
+		return nil
 	}
-	return nil
+	e := &Error{Class: ClassIntegrity, Op: op, Message: fmt.Sprintf("the layout: %v", err), Err: err}
+	if errors.Is(err, errLayoutFile) {
+		e.Class = ClassUnsupported
+	}
+	return e
 }
 
 // find returns the descriptor of a manifest in the image's part of the index, or in an index to which
@@ -222,14 +226,17 @@ func (l *layout) read(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%s is no regular file", name), err)
+		return nil, errors.Join(fmt.Errorf("%s is %w: it is no regular file", name, errLayoutFile), err)
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxIndex+1))
 	if err == nil && len(raw) > maxIndex {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxIndex)
+		err = fmt.Errorf("%s is %w: it is larger than %d bytes", name, errLayoutFile, maxIndex)
 	}
 	return raw, err
 }
+
+// errLayoutFile says that a file of a layout is none that is read here.
+var errLayoutFile = errors.New("no file that a layout has")
 
 func parseIndex(raw []byte) ([]ocispec.Descriptor, error) {
 	var index ocispec.Index

@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -110,11 +112,26 @@ func push(ctx context.Context, cfg Config, l *launch, source, destination string
 	case ctx.Err() != nil:
 		return contextError("push", ctx)
 	}
-	text := lastLine(stderr.String())
+	text := logMessage(lastLine(stderr.String()))
 	if text == "" {
 		text = fmt.Sprintf("%s: %v", strings.Join(slices.Insert(args[:1:1], 0, command), " "), err)
 	}
 	e := classify("push", text, "")
 	e.Stderr, e.Err = stderr.String(), err
 	return e
+}
+
+// logLine is a line of skopeo's log with its message, which is quoted where that is needed.
+var logLine = regexp.MustCompile(`^time="[^"]*" level=[a-z]+ msg=("(?:[^"\\]|\\.)*"|\S+)`)
+
+// logMessage returns the message of a line of skopeo's log, and any other line as it is.
+func logMessage(line string) string {
+	m := logLine.FindStringSubmatch(line)
+	if m == nil {
+		return line
+	}
+	if message, err := strconv.Unquote(m[1]); err == nil {
+		return message
+	}
+	return m[1]
 }

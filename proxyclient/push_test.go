@@ -63,3 +63,16 @@ func TestPushFails(t *testing.T) {
 		t.Errorf("left behind: %v (%v)", left, err)
 	}
 }
+
+func TestLogMessage(t *testing.T) {
+	for line, want := range map[string]string{
+		`time="2026-01-02T03:04:05Z" level=fatal msg="writing blob: \"x\": denied: y"`: `writing blob: "x": denied: y`,
+		`time="2026-01-02T03:04:05Z" level=fatal msg=short`:                            "short",
+		`panic: level=fatal msg="x"`:                                                   `panic: level=fatal msg="x"`,
+		"":                                                                             "",
+	} {
+		if got := logMessage(line); got != want {
+			t.Errorf("%s: %q", line, got)
+		}
+	}
+}

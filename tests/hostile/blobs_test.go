@@ -188,10 +188,10 @@ func blobRows() []row {
 		filesRow("half of a layer", wrong, "", layerFile(func(b []byte) []byte { return b[:len(b)/2] })),
 		filesRow("a layer of no bytes", wrong, "", layerFile(func([]byte) []byte { return nil })),
 		filesRow("a layer with more behind it", wrong, "", layerFile(func(b []byte) []byte { return append(b, "more"...) })),
-		filesRow("a layer that is not there", "ManifestGone|ReferenceNotFound", "", func(img *ociimage.Image, layout string) error {
+		filesRow("a layer that is not there", "ManifestGone", "", func(img *ociimage.Image, layout string) error {
 			return os.Remove(blobPath(layout, img.Layers[0].Digest))
 		}),
-		filesRow("a layer that is a directory", "Failed|UnsupportedImage|ToolFailed|"+wrong, "", func(img *ociimage.Image, layout string) error {
+		filesRow("a layer that is a directory", "Failed", "", func(img *ociimage.Image, layout string) error {
 			path := blobPath(layout, img.Layers[0].Digest)
 			if err := os.Remove(path); err != nil {
 				return err
@@ -200,26 +200,26 @@ func blobRows() []row {
 		}),
 		specRow("a size that is too large", wrong, "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size++ })),
 		specRow("a size that is too small", wrong, "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size-- })),
-		specRow("a size of 4 EiB", wrong+"|NoSpace|"+bad, "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size = 1 << 62 })),
+		specRow("a size of 4 EiB", "UnsupportedImage", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size = 1 << 62 })),
 		specRow("a negative size", bad, "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size = -1 })),
 		specRow("another diff ID", wrong, "", configured(func(_ *ocispec.Manifest, c *ocispec.Image) {
 			c.RootFS.DiffIDs = []digest.Digest{digest.FromString("another")}
 		})),
 		blobRow("gzip called zstd", "", "", zs, gzipped),
 		blobRow("plain called gzip", "", "", gz, plainly),
-		blobRow("gzip cut off", bad+"|"+wrong, "", gz, withoutEnd(5, gzipped)),
-		blobRow("gzip with a wrong checksum", bad+"|"+wrong, "", gz, badCRC),
-		blobRow("noise behind gzip", bad+"|"+wrong, "", gz, followed([]byte("noise that is no member"))),
-		blobRow("gzip whose header does not end", bad+"|"+wrong, "", gz, fixed("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03"+strings.Repeat("n", 1<<20))),
+		blobRow("gzip cut off", "DigestMismatch", "", gz, withoutEnd(5, gzipped)),
+		blobRow("gzip with a wrong checksum", "UnsupportedImage", "", gz, badCRC),
+		blobRow("noise behind gzip", "UnsupportedImage", "", gz, followed([]byte("noise that is no member"))),
+		blobRow("gzip whose header does not end", "UnsupportedImage", "", gz, fixed("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03"+strings.Repeat("n", 1<<20))),
 		zerosRow("200 MiB of zeros behind an archive", "", 200<<20),
-		blobRow("100,000 members of gzip", "|"+bad, "", gz, followed(bytes.Repeat(gzipped(nil), 100_000))),
-		blobRow("zstd cut off", bad+"|"+wrong, "", zs, withoutEnd(3, window(1<<20))),
+		blobRow("100,000 members of gzip", "", "", gz, followed(bytes.Repeat(gzipped(nil), 100_000))),
+		blobRow("zstd cut off", "DigestMismatch", "", zs, withoutEnd(3, window(1<<20))),
 		blobRow("zstd with a window of 512 MiB", bad, "", zs, window(512<<20)),
-		blobRow("zstd that skips 4 GiB", bad+"|"+wrong, "", zs, fixed(skippable+"little")),
+		blobRow("zstd that skips 4 GiB", "DigestMismatch", "", zs, fixed(skippable+"little")),
 		blobRow("zstd with an unknown dictionary", bad, "", zs, fixed("\x28\xb5\x2f\xfd\x01\x58\x77\x01\x00\x00")),
-		blobRow("zstd that says 8 EiB", bad+"|"+wrong, "", zs, fixed("\x28\xb5\x2f\xfd\xe0\xff\xff\xff\xff\xff\xff\xff\x7f\x01\x00\x00")),
+		blobRow("zstd that says 8 EiB", "UnsupportedImage", "", zs, fixed("\x28\xb5\x2f\xfd\xe0\xff\xff\xff\xff\xff\xff\xff\x7f\x01\x00\x00")),
 		blobRow("xz with a dictionary of 1 GiB", bad, "", plain, func(good []byte) []byte { return xzDictionaryHeader(xzDictionary(good, 1<<20)) }),
-		blobRow("xz cut off", bad+"|"+wrong, "", plain, withoutEnd(20, dictionary(1<<20))),
+		blobRow("xz cut off", "UnsupportedImage", "", plain, withoutEnd(20, dictionary(1<<20))),
 		blobRow("bzip2", bad, "", plain, fixed("BZh91AY&SY noise")),
 		blobRow("lz4", bad, "", plain, fixed("\x04\x22\x4d\x18\x60\x40\x82\x00\x00\x00\x00")),
 		blobRow("an encrypted layer", bad, "", gz+"+encrypted", gzipped),

@@ -109,27 +109,27 @@ func documentRows() []row {
 		manifestRow("a manifest that calls itself an index", bad, "", replaced(ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex)),
 		manifestRow("a manifest with numbers for strings", bad, "", replaced(`"mediaType":"`+ocispec.MediaTypeImageLayerGzip+`"`, `"mediaType":7`)),
 		manifestRow("a manifest with a number for an annotation", bad, "", added(`"annotations":{"x":1e400}`)),
-		manifestRow("a manifest that is not UTF-8", bad+"|", "", added("\"annotations\":{\"x\":\"\xff\xfe\"}")),
-		manifestRow("a manifest with half a surrogate", bad+"|", "", added(`"annotations":{"x":"\ud800"}`)),
-		manifestRow("a manifest with two lists of layers", bad+"|", "", added(`"layers":[]`)),
+		manifestRow("a manifest that is not UTF-8", "", "", added("\"annotations\":{\"x\":\"\xff\xfe\"}")),
+		manifestRow("a manifest with half a surrogate", "", "", added(`"annotations":{"x":"\ud800"}`)),
+		manifestRow("a manifest with two lists of layers", "UnsupportedImage", "", added(`"layers":[]`)),
 		manifestRow("a manifest with 50,000 annotations", "", "", annotated(50_000)),
 		specRow("no layers", bad, "", configured(func(m *ocispec.Manifest, c *ocispec.Image) { m.Layers, c.RootFS.DiffIDs = nil, nil })),
 		specRow("more layers than diff IDs", bad, "1 diff", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers = append(m.Layers, m.Layers[0]) })),
 		specRow("more diff IDs than layers", bad, "2 diff", configured(func(_ *ocispec.Manifest, c *ocispec.Image) {
 			c.RootFS.DiffIDs = append(c.RootFS.DiffIDs[:1:1], c.RootFS.DiffIDs[0])
 		})),
-		specRow("10,000 times the same layer", bad+"|", "", configured(func(m *ocispec.Manifest, c *ocispec.Image) {
+		specRow("10,000 times the same layer", "UnsupportedImage", "", configured(func(m *ocispec.Manifest, c *ocispec.Image) {
 			for range 9_999 {
 				m.Layers, c.RootFS.DiffIDs = append(m.Layers, m.Layers[0]), append(c.RootFS.DiffIDs, c.RootFS.DiffIDs[0])
 			}
 		})),
-		specRow("a layer digest of md5", bad+"|InvalidReference", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) {
+		specRow("a layer digest of md5", "UnsupportedImage", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) {
 			m.Layers[0].Digest = "md5:d41d8cd98f00b204e9800998ecf8427e"
 		})),
-		specRow("a layer digest that is a path", bad+"|InvalidReference", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Digest = "sha256:../../../../etc/shadow" })),
-		specRow("a layer digest that is too short", bad+"|InvalidReference", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Digest = "sha256:abcd" })),
+		specRow("a layer digest that is a path", "UnsupportedImage", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Digest = "sha256:../../../../etc/shadow" })),
+		specRow("a layer digest that is too short", "UnsupportedImage", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Digest = "sha256:abcd" })),
 		specRow("a diff ID that is none", bad, "", configured(func(_ *ocispec.Manifest, c *ocispec.Image) { c.RootFS.DiffIDs = []digest.Digest{"sha256:../x"} })),
-		specRow("an artifact", bad+"|", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.ArtifactType = "application/vnd.example.sbom" })),
+		specRow("an artifact", "", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) { m.ArtifactType = "application/vnd.example.sbom" })),
 		specRow("layers with addresses elsewhere", "", "", configured(func(m *ocispec.Manifest, _ *ocispec.Image) {
 			m.Layers[0].URLs = []string{"http://127.0.0.1:1/secret", "file:///etc/shadow"}
 		})),
@@ -155,9 +155,9 @@ func configRows() []row {
 		configRow("a config that is null", bad, "", constant("null")),
 		configRow("a config that is a list", bad, "", constant("[]")),
 		configRow("a config 100,000 levels deep", bad, "", added(`"x":`+nested(`[`, `]`, 100_000))),
-		configRow("a config 500 levels deep", "|"+bad, "", added(`"x":`+nested(`[`, `]`, 500))),
+		configRow("a config 500 levels deep", "UnsupportedImage", "", added(`"x":`+nested(`[`, `]`, 500))),
 		configRow("a config of 5 MiB", bad, "", added(`"x":"`+strings.Repeat("x", 5<<20)+`"`)),
-		configRow("a config that is not UTF-8", bad+"|", "", added("\"x\":\"\xff\xfe\"")),
+		configRow("a config that is not UTF-8", "", "", added("\"x\":\"\xff\xfe\"")),
 		configRow("a config with half a surrogate", "", "", added(`"x":"\ud800"`)),
 		configRow("a config with a number out of range", "", "", added(`"x":1e400`)),
 		configRow("a config with a member twice", "", "", added(`"x":1,"x":2`)),
@@ -165,7 +165,7 @@ func configRows() []row {
 		configRow("a config of the year 99999", "", "", added(`"created":"99999-01-01T00:00:00Z"`)),
 		configRow("a config without a root file system", bad, "", constant(`{"architecture":"amd64","os":"linux"}`)),
 		configRow("a config with labels that are a list", bad, "", replaced(`"config":{`, `"config":{"Labels":["a"],`)),
-		configRow("a config with 100,000 lines of history", "|"+bad, "", added(`"x":[`+strings.Repeat(`{"created_by":"x"},`, 100_000)+`{}]`)),
+		configRow("a config with 100,000 lines of history", "", "", added(`"x":[`+strings.Repeat(`{"created_by":"x"},`, 100_000)+`{}]`)),
 		filesRow("a config that is changed", wrong, "config", func(img *ociimage.Image, layout string) error {
 			return os.WriteFile(blobPath(layout, img.ConfigDigest), []byte("{}"), 0o644)
 		}),
@@ -214,36 +214,35 @@ func nestedIndexes(img *ociimage.Image, layout string, depth int) error {
 func layoutRows() []row {
 	const bad, none = "UnsupportedImage", "ReferenceNotFound"
 	const entry = `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"%s","size":%d,"annotations":{"org.opencontainers.image.ref.name":"t"}}`
-	const anything = bad + "|" + none + "|Failed|InvalidReference|DigestMismatch"
 	return []row{
-		indexRow("an index that is no JSON", anything, "", "<html>"),
+		indexRow("an index that is no JSON", "UnsupportedImage", "", "<html>"),
 		indexRow("an index without the tag", none, "", indexOf()),
-		indexRow("an index with the tag 10,000 times", anything+"|", "", indexOf(strings.TrimSuffix(strings.Repeat(entry+",", 10_000), ","))),
-		indexRow("an index of 20 MiB", anything+"|", "", indexOf(entry)+strings.Repeat(" ", 20<<20)),
-		indexRow("an index 100,000 levels deep", anything, "", `{"x":`+nested(`[`, `]`, 100_000)+`}`),
-		indexRow("a manifest of another digest", anything, "", indexOf(strings.Replace(entry, "%s", digest.FromString("other").String(), 1))),
-		indexRow("a manifest whose digest is a path", anything, "", indexOf(strings.Replace(entry, "%s", "sha256:../../../etc/shadow", 1))),
-		indexRow("a manifest of 8 EiB", anything+"|", "", indexOf(strings.Replace(entry, "%d", "9223372036854775807", 1))),
-		filesRow("an index in an index in an index", anything+"|", "", func(img *ociimage.Image, layout string) error { return nestedIndexes(img, layout, 2) }),
-		filesRow("200 indexes in each other", anything, "", func(img *ociimage.Image, layout string) error { return nestedIndexes(img, layout, 200) }),
+		indexRow("an index with the tag 10,000 times", "", "", indexOf(strings.TrimSuffix(strings.Repeat(entry+",", 10_000), ","))),
+		indexRow("an index of 20 MiB", "UnsupportedImage", "", indexOf(entry)+strings.Repeat(" ", 20<<20)),
+		indexRow("an index 100,000 levels deep", "UnsupportedImage", "", `{"x":`+nested(`[`, `]`, 100_000)+`}`),
+		indexRow("a manifest of another digest", "ReferenceNotFound", "", indexOf(strings.Replace(entry, "%s", digest.FromString("other").String(), 1))),
+		indexRow("a manifest whose digest is a path", "UnsupportedImage", "", indexOf(strings.Replace(entry, "%s", "sha256:../../../etc/shadow", 1))),
+		indexRow("a manifest of 8 EiB", "", "", indexOf(strings.Replace(entry, "%d", "9223372036854775807", 1))),
+		filesRow("an index in an index in an index", "UnsupportedImage", "", func(img *ociimage.Image, layout string) error { return nestedIndexes(img, layout, 2) }),
+		filesRow("200 indexes in each other", "UnsupportedImage", "", func(img *ociimage.Image, layout string) error { return nestedIndexes(img, layout, 200) }),
 		filesRow("a manifest that is changed", "DigestMismatch", "does not name the manifest", func(img *ociimage.Image, layout string) error {
 			return os.WriteFile(blobPath(layout, img.ManifestDigest), append(bytes.Clone(img.Manifest), ' '), 0o644)
 		}),
-		filesRow("an index that links to a secret", anything, "", func(_ *ociimage.Image, layout string) error {
+		filesRow("an index that links to a secret", "Failed", "", func(_ *ociimage.Image, layout string) error {
 			index := filepath.Join(layout, "index.json")
 			if err := os.Remove(index); err != nil {
 				return err
 			}
 			return os.Symlink("/etc/shadow", index)
 		}),
-		filesRow("a blob that links to a secret", anything+"|ManifestGone|ToolFailed", "", func(img *ociimage.Image, layout string) error {
+		filesRow("a blob that links to a secret", "Failed", "", func(img *ociimage.Image, layout string) error {
 			path := blobPath(layout, img.Layers[0].Digest)
 			if err := os.Remove(path); err != nil {
 				return err
 			}
 			return os.Symlink("/etc/shadow", path)
 		}),
-		filesRow("a blob that links to endless zeros", anything+"|ManifestGone|ToolFailed", "", func(img *ociimage.Image, layout string) error {
+		filesRow("a blob that links to endless zeros", "DigestMismatch", "", func(img *ociimage.Image, layout string) error {
 			path := blobPath(layout, img.Layers[0].Digest)
 			if err := os.Remove(path); err != nil {
 				return err

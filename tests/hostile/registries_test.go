@@ -169,11 +169,11 @@ func registryRows() []row {
 		return registryRow(name, want, says, prepare, func(g *registry) { g.ping = answer })
 	}
 	rows := []row{
-		ping("what is no registry", offline+"|"+none+"|Failed", "", status(http.StatusNotFound, "<html>nothing here</html>")),
-		ping("what is no HTTP", offline+"|Failed", "", raw("SSH-2.0-OpenSSH_9.2\r\n")),
+		ping("what is no registry", "ReferenceNotFound", "", status(http.StatusNotFound, "<html>nothing here</html>")),
+		ping("what is no HTTP", "Network", "", raw("SSH-2.0-OpenSSH_9.2\r\n")),
 		ping("an endless answer to the ping", offline+"|"+late+"|"+none+"|", "", endless),
 		ping("a token from an endless server", offline+"|"+auth+"|"+late+"|Failed|"+bad, "", status(http.StatusUnauthorized, "", "WWW-Authenticate", `Bearer realm="http://127.0.0.1:1/token",service="x"`)),
-		ping("a realm that is a file", offline+"|"+auth+"|Failed", "", status(http.StatusUnauthorized, "", "WWW-Authenticate", `Bearer realm="file:///etc/shadow",service="x"`)),
+		ping("a realm that is a file", "Network", "", status(http.StatusUnauthorized, "", "WWW-Authenticate", `Bearer realm="file:///etc/shadow",service="x"`)),
 		ping("a challenge of noise", offline+"|"+auth+"|Failed|"+none+"|", "", status(http.StatusUnauthorized, "", "WWW-Authenticate", strings.Repeat("=,\"", 1000))),
 		manifest("401", auth, "", status(http.StatusUnauthorized, "")),
 		manifest("401 with a page", auth, "", status(http.StatusUnauthorized, "<html>log in</html>")),
@@ -181,30 +181,30 @@ func registryRows() []row {
 		manifest("403 with a page", auth, "", status(http.StatusForbidden, "<html>no</html>")),
 		manifest("404", none, "", status(http.StatusNotFound, "")),
 		manifest("404 with a page", none, "", status(http.StatusNotFound, "<html>none</html>")),
-		manifest("418", "Failed|"+offline, "", status(http.StatusTeapot, "")),
+		manifest("418", "Failed", "", status(http.StatusTeapot, "")),
 		manifest("429 for an hour", offline, "1h0m0s", status(http.StatusTooManyRequests, "", "Retry-After", "3600")),
 		manifest("429 for a century", offline, "wait", status(http.StatusTooManyRequests, "", "Retry-After", "3155760000")),
 		manifest("500", offline, "", status(http.StatusInternalServerError, "")),
 		manifest("503 for an hour", offline, "503", status(http.StatusServiceUnavailable, "", "Retry-After", "3600")),
 		manifest("an error of 100,000 lines", offline+"|Failed|"+late+"|"+none, "", status(http.StatusBadRequest, `{"errors":[`+strings.Repeat(`{"code":"UNKNOWN","message":"`+strings.Repeat("m", 30)+`"},`, 100_000)+`{}]}`, "Content-Type", "application/json")),
-		manifest("an error with escape sequences", none+"|Failed", "", status(http.StatusNotFound, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown \u001b[2J\u0007"}]}`, "Content-Type", "application/json")),
-		manifest("a redirect to itself", offline+"|Failed", "", circle),
-		manifest("a redirect to a file", offline+"|Failed", "", redirect("file:///etc/shadow")),
-		manifest("a redirect to nothing", offline+"|Failed", "", redirect("http://127.0.0.1:1/v2/x/manifests/t")),
+		manifest("an error with escape sequences", "ReferenceNotFound", "", status(http.StatusNotFound, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown \u001b[2J\u0007"}]}`, "Content-Type", "application/json")),
+		manifest("a redirect to itself", "Network", "", circle),
+		manifest("a redirect to a file", "Network", "", redirect("file:///etc/shadow")),
+		manifest("a redirect to nothing", "Network", "", redirect("http://127.0.0.1:1/v2/x/manifests/t")),
 		manifest("an endless manifest", bad, "", endless),
 		manifest("a manifest cut off", offline+"|"+bad, "", status(http.StatusOK, `{"schemaVersion":2`, "Content-Type", ocispec.MediaTypeImageManifest, "Content-Length", "5000")),
-		manifest("a page for a manifest", bad+"|"+none+"|Failed", "", status(http.StatusOK, "<html>welcome</html>", "Content-Type", "text/html")),
+		manifest("a page for a manifest", "UnsupportedImage", "", status(http.StatusOK, "<html>welcome</html>", "Content-Type", "text/html")),
 		manifest("a connection that is closed", offline, "", hangUp),
-		manifest("headers of 20 MB", offline+"|Failed", "", raw("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 20<<20)+"\r\n\r\n")),
-		manifest("headers of noise", offline+"|Failed", "", raw("HTTP/1.1 200 OK\r\nno header\r\n\r\n")),
+		manifest("headers of 20 MB", "Network", "", raw("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 20<<20)+"\r\n\r\n")),
+		manifest("headers of noise", "Network", "", raw("HTTP/1.1 200 OK\r\nno header\r\n\r\n")),
 		manifest("a manifest of schema 1", bad, "", status(http.StatusOK, `{"schemaVersion":1,"name":"x","tag":"t","architecture":"amd64","fsLayers":[],"history":[]}`, "Content-Type", "application/vnd.docker.distribution.manifest.v1+json")),
 		manifest("an index without manifests", bad, "", status(http.StatusOK, indexOf(), "Content-Type", ocispec.MediaTypeImageIndex)),
 		manifest("an index for other machines", bad, "", status(http.StatusOK, indexOf(fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":100,"platform":{"architecture":"mips","os":"plan9"}}`, ocispec.MediaTypeImageManifest, digest.FromString("x"))), "Content-Type", ocispec.MediaTypeImageIndex)),
-		changed("an index that leads to itself", bad+"|"+wrong+"|"+offline+"|Failed", "", func(*registry) http.HandlerFunc {
+		changed("an index that leads to itself", "DigestMismatch", "", func(*registry) http.HandlerFunc {
 			text := indexOf(fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":100,"platform":{"architecture":"amd64","os":"linux"}}`, ocispec.MediaTypeImageIndex, digest.FromString("x")))
 			return status(http.StatusOK, text, "Content-Type", ocispec.MediaTypeImageIndex)
 		}),
-		changed("a manifest that calls itself another", "|"+wrong, "", func(g *registry) http.HandlerFunc {
+		changed("a manifest that calls itself another", "", "", func(g *registry) http.HandlerFunc {
 			return status(http.StatusOK, string(g.img.Manifest), "Content-Type", ocispec.MediaTypeImageManifest, "Docker-Content-Digest", digest.FromString("other").String())
 		}),
 		changed("a config that is not there", none+"|ManifestGone", "", func(g *registry) http.HandlerFunc {
@@ -230,7 +230,7 @@ func deliveryRows() []row {
 			spoilt[len(spoilt)/2] ^= 1
 			return status(http.StatusOK, string(spoilt))
 		}),
-		layer("half of a layer as if that were all", wrong+"|"+offline, func(blob []byte) http.HandlerFunc { return status(http.StatusOK, string(blob[:len(blob)/2])) }),
+		layer("half of a layer as if that were all", "DigestMismatch", func(blob []byte) http.HandlerFunc { return status(http.StatusOK, string(blob[:len(blob)/2])) }),
 		layer("a layer with more behind it", wrong, func(blob []byte) http.HandlerFunc {
 			return status(http.StatusOK, string(blob)+strings.Repeat("more", 100_000))
 		}),
@@ -238,8 +238,8 @@ func deliveryRows() []row {
 		fixed("a layer that is gone", "ManifestGone", status(http.StatusNotFound, "")),
 		fixed("a layer for others", "RegistryUnauthorized", status(http.StatusForbidden, "")),
 		fixed("a layer after an hour", offline, status(http.StatusTooManyRequests, "", "Retry-After", "3600")),
-		fixed("a layer in a circle", offline+"|Failed", circle),
-		fixed("a layer on the host", offline+"|Failed", redirect("file:///etc/shadow")),
+		fixed("a layer in a circle", "Network", circle),
+		fixed("a layer on the host", "Network", redirect("file:///etc/shadow")),
 		fixed("a layer whose connection is closed", offline, hangUp),
 	}
 }
