@@ -135,7 +135,7 @@ func TestRefusals(t *testing.T) {
 		{name: "rootfs of another type", change: config(func(c map[string]any) { c["rootfs"] = map[string]any{"type": "base"} }), kind: KindUnsupportedImage, want: `"base"`},
 		{name: "encapsulated commit", change: config(func(c map[string]any) {
 			c["config"] = map[string]any{"Labels": map[string]any{"ostree.final-diffid": other}}
-		}), kind: KindUnsupportedImage, want: "the image has no such layer: encapsulate"},
+		}), kind: KindUnsupportedImage, want: "the image has no such layer: remove the label"},
 
 		{name: "blob is gone", change: func(_ *testing.T, i *testImage) { clear(i.blobs) }, kind: KindManifestGone, want: "fetch: layer "},
 		{name: "blob is another", change: blob(func(b []byte) []byte { b[20] ^= 1; return b }), kind: KindDigestMismatch, want: "verify: layer 2/2 sha256:"},

@@ -14,6 +14,25 @@ import (
 // maxSecretFile bounds an authentication, policy or certificate file.
 const maxSecretFile = 1 << 20
 
+// AuthFiles returns the places at which DefaultAuthFile looks, in that order.
+func AuthFiles(root string, uid int) []string {
+	const name = "ostree/auth.json"
+	var files []string
+	if uid == 0 {
+		for _, dir := range []string{"run", "etc", "usr/lib"} {
+			files = append(files, filepath.Join(root, dir, name))
+		}
+		return files
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		files = append(files, filepath.Join(dir, name))
+	}
+	if dir, err := os.UserConfigDir(); err == nil {
+		files = append(files, filepath.Join(dir, name))
+	}
+	return files
+}
+
 // DefaultAuthFile returns the authentication file that is used when the caller
 // names none, or "" when there is none. The order is that of the ostree
 // container tools: for root (uid 0) /run/ostree/auth.json, /etc/ostree/auth.json,
@@ -22,21 +41,7 @@ const maxSecretFile = 1 << 20
 // The usual places of container tools ($HOME/.docker and so on) are not looked at.
 // A candidate that exists but can't be looked at is an error.
 func DefaultAuthFile(root string, uid int) (string, error) {
-	const name = "ostree/auth.json"
-	var candidates []string
-	if uid == 0 {
-		for _, dir := range []string{"run", "etc", "usr/lib"} {
-			candidates = append(candidates, filepath.Join(root, dir, name))
-		}
-	} else {
-		if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-			candidates = append(candidates, filepath.Join(dir, name))
-		}
-		if dir, err := os.UserConfigDir(); err == nil {
-			candidates = append(candidates, filepath.Join(dir, name))
-		}
-	}
-	for _, path := range candidates {
+	for _, path := range AuthFiles(root, uid) {
 		_, err := os.Stat(path)
 		if err == nil {
 			return path, nil

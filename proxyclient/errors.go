@@ -71,6 +71,13 @@ func (e *Error) Retryable() bool {
 	}
 }
 
+// PlainHTTP reports whether the source has answered without TLS where TLS was expected.
+func (e *Error) PlainHTTP() bool {
+	words := ownWords(e.Message)
+	return e.Class == ClassNetwork &&
+		(strings.Contains(words, "does not look like a TLS handshake") || strings.Contains(words, "server gave HTTP response to HTTPS client"))
+}
+
 // forOp returns the error as seen by the operation op.
 func (e *Error) forOp(op string) *Error {
 	own := *e

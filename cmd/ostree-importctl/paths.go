@@ -28,7 +28,7 @@ func absoluteImage(text string) (string, error) {
 	}
 	ref, err := reference.Parse(text)
 	if err != nil {
-		return "", &importer.Error{Kind: importer.KindInvalidReference, Err: fmt.Errorf("%q: %w", text, err)}
+		return "", &importer.Error{Kind: importer.KindInvalidReference, Err: err}
 	}
 	moved, err := makeAbsolute(&ref.Image)
 	if err != nil || !moved {
@@ -115,7 +115,7 @@ func absoluteDestination(text string) (string, error) {
 	}
 	image, err := reference.ParseImage(text)
 	if err != nil {
-		return "", usageError{fmt.Errorf("%q: %w", text, err)}
+		return "", usageError{err}
 	}
 	moved, err := makeAbsolute(&image)
 	if err != nil || !moved {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // The ways in which a layer is not what it should be, to be asked for with errors.Is.
@@ -51,12 +52,40 @@ func Quote(name string) string {
 // latter is returned as it is. It takes an error of package tar.
 func ArchiveError(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w: the archive is cut", ErrTruncated)
-	case errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong):
+	case errors.Is(err, tar.ErrHeader), errors.Is(err, tar.ErrFieldTooLong), strings.HasPrefix(err.Error(), tarErrors):
 		return fmt.Errorf("%w: %w", ErrArchive, err)
 	}
 	return err
+}
+
+// tarErrors begins the texts of the errors of archive/tar, not all of which have a name.
+const tarErrors = "archive/tar: "
+
+// HeaderError is ArchiveError for an error of the next entry's header, of which the last one before it
+// tells the place; "" for the first header.
+func HeaderError(last string, err error) error {
+	err = ArchiveError(err)
+	switch {
+	case !errors.Is(err, ErrArchive) && !errors.Is(err, ErrTruncated):
+		return err
+	case last == "":
+		return fmt.Errorf("at its first entry: %w", err)
+	}
+	return fmt.Errorf("after the entry %s: %w", Quote(last), err)
+}
+
+// ContentError is ArchiveError for an error of the content of the entry of that name.
+func ContentError(name string, err error) error {
+	err = ArchiveError(err)
+	var named *EntryError
+	if errors.As(err, &named) || !errors.Is(err, ErrArchive) && !errors.Is(err, ErrTruncated) {
+		return err
+	}
+	return NewEntryError(name, err)
 }
 
 // IsDamage reports whether an error says that a layer's bytes are not what they should be. Such an error may come from a blob that

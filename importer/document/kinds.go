@@ -74,7 +74,7 @@ func checkKinds(m *ocispec.Manifest, c *Config) error {
 	}
 	if indexOf(c.RootFS.DiffIDs, id) < 0 {
 		return fmt.Errorf("the label %s says that the encapsulated OSTree commit ends with the layer of diff ID %.100q, but the image has no such layer: "+
-			"encapsulate the commit anew", LabelFinalDiffID, id)
+			"remove the label, which an image keeps when it is rebuilt with other layers", LabelFinalDiffID, id)
 	}
 	kinds := Kinds(c, len(m.Layers))
 	first := map[digest.Digest]int{}

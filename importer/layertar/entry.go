@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -47,7 +48,7 @@ func splitPath(name string) ([]string, error) {
 		case "", ".":
 			continue
 		case "..":
-			return nil, errors.New(`the path leads out of the image: it contains ".."`)
+			return nil, climbs(name)
 		}
 		if err := validName(component); err != nil {
 			return nil, err
@@ -55,6 +56,15 @@ func splitPath(name string) ([]string, error) {
 		path = append(path, component)
 	}
 	return path, nil
+}
+
+// climbs is the error of a path with "..".
+func climbs(name string) error {
+	clean := path.Clean(strings.TrimLeft(name, "/"))
+	if clean == ".." || strings.HasPrefix(clean, "../") {
+		return errors.New(`the path leads out of the image: it contains ".."`)
+	}
+	return errors.New(`the path contains "..", which leads elsewhere behind a symbolic link`)
 }
 
 // validName checks a component of a path. A whiteout may be longer than the name that it removes,

@@ -36,14 +36,16 @@ func newReader(files *writers, opts Options) *reader {
 func (r *reader) readAll(archive io.Reader) error {
 	r.holes.archive = &countingReader{r: archive}
 	source := tar.NewReader(r.holes.archive)
+	last := ""
 	for {
 		header, err := source.Next()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return blob.ArchiveError(err)
+			return blob.HeaderError(last, err)
 		}
+		last = header.Name
 		if r.count++; r.count > maxEntries {
 			return blob.NewEntryError(header.Name, fmt.Errorf("the layer has more than %d entries", maxEntries))
 		}
@@ -73,6 +75,9 @@ func (r *reader) takeMemory() error {
 func (r *reader) add(h *tar.Header, source io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader { // says nothing about a file
 		return nil
+	}
+	if what := backupEntries[h.Typeflag]; what != "" {
+		return blob.NewEntryError(h.Name, fmt.Errorf("its type %q is that of %s, which no layer has", h.Typeflag, what))
 	}
 	path, known, err := r.path(h.Name)
 	if err != nil {
@@ -245,7 +250,7 @@ func (r *reader) write(h *tar.Header, place string, o owner, source io.Reader) (
 		return nil, blob.NewEntryError(h.Name, unsupported(h.Typeflag))
 	}
 	if err != nil {
-		return nil, blob.ArchiveError(err)
+		return nil, blob.ContentError(h.Name, err)
 	}
 	return written, nil
 }
@@ -267,6 +272,13 @@ func isRegular(typeflag byte) bool {
 
 func isSpecial(typeflag byte) bool {
 	return typeflag == tar.TypeChar || typeflag == tar.TypeBlock || typeflag == tar.TypeFifo
+}
+
+// backupEntries are the types of entries that GNU tar writes into backups only.
+var backupEntries = map[byte]string{
+	'D': "a directory in an incremental archive (tar --incremental, --listed-incremental)",
+	'M': "a part of a file in an archive of several volumes (tar --multi-volume)",
+	'V': "the label of a volume (tar --label)",
 }
 
 func unsupported(typeflag byte) error {

@@ -76,14 +76,16 @@ func (r *reader) read(ctx context.Context, src io.Reader, layer blob.Layer, opts
 // readAll reads up to the archive's end. Errors of archive are returned as they are.
 func (r *reader) readAll(ctx context.Context, archive io.Reader) error {
 	source := tar.NewReader(archive)
+	last := ""
 	for {
 		h, err := source.Next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return blob.ArchiveError(err)
+			return blob.HeaderError(last, err)
 		}
+		last = h.Name
 		if r.stats.Entries++; r.stats.Entries > maxEntries {
 			return blob.NewEntryError(h.Name, fmt.Errorf("the layer has more than %d entries", maxEntries))
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/proxyclient"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
@@ -70,6 +71,36 @@ func TestSourceError(t *testing.T) {
 	for _, err := range []error{nil, io.EOF} {
 		if got := sourceError(err); got != err {
 			t.Errorf("%v became %v", err, got)
+		}
+	}
+}
+
+// TestOpenHints: the error of an image that cannot be opened says what helps, and names the image and
+// the credentials once.
+func TestOpenHints(t *testing.T) {
+	registry := reference.Image{Transport: reference.TransportRegistry, Name: "example.com/UP"}
+	auth := &proxyclient.Error{Class: proxyclient.ClassUnauthorized, Message: "unauthorized"}
+	for name, test := range map[string]struct {
+		cause  *proxyclient.Error
+		access importer.Access
+		says   string
+	}{
+		"no reference": {&proxyclient.Error{Class: proxyclient.ClassReference, Op: "OpenImage", Message: "invalid reference format"},
+			importer.Access{}, "docker://example.com/UP: OpenImage: invalid reference format; write docker://HOST/NAME"},
+		"a reference that is named": {&proxyclient.Error{Class: proxyclient.ClassReference, Message: `Invalid image name "docker://example.com/UP"`},
+			importer.Access{}, `Invalid image name "docker://example.com/UP"; write`},
+		"an authfile":    {auth, importer.Access{AuthFile: "/srv/auth.json"}, "; the credentials are those in /srv/auth.json"},
+		"anonymous":      {auth, importer.Access{Anonymous: true}, "; no credentials were used, as asked for"},
+		"unverified TLS": {auth, importer.Access{SkipTLSVerify: true}, "only the credentials of an authfile are used"},
+		"default":        {auth, importer.Access{}, "credentials"},
+		"plain HTTP": {&proxyclient.Error{Class: proxyclient.ClassNetwork,
+			Message: `Get "https://h/v2/": http: server gave HTTP response to HTTPS client`}, importer.Access{}, "--tls-verify=false"},
+		"plain HTTP, tls": {&proxyclient.Error{Class: proxyclient.ClassNetwork,
+			Message: `Get "https://h/v2/": tls: first record does not look like a TLS handshake`}, importer.Access{}, "registries.conf(5)"},
+	} {
+		err := withOpenHint(registry, test.access, sourceError(test.cause))
+		if text := err.Error(); !strings.Contains(text, test.says) || strings.Count(text, "example.com/UP") > 1 {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

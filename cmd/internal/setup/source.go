@@ -45,19 +45,54 @@ func openSource(log logrus.FieldLogger) importer.OpenFunc {
 		config.Policy, config.User = policy, user
 		opened, err := proxyclient.OpenSource(ctx, config, image.String())
 		if err != nil {
-			return nil, withReadHint(image, sourceError(err))
+			return nil, withOpenHint(image, access, sourceError(err))
 		}
 		return source{opened}, nil
 	}
 }
 
-// withReadHint says what helps when a file of a local image is for its owner alone: skopeo runs as another user.
-func withReadHint(image reference.Image, err error) error {
+// withOpenHint says what helps when an image cannot be opened.
+func withOpenHint(image reference.Image, access importer.Access, err error) error {
 	var e *importer.Error
-	if image.Transport != reference.TransportRegistry && errors.As(err, &e) && e.Hint == "" && strings.Contains(err.Error(), "permission denied") {
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch {
+	case e.Kind == importer.KindRegistryUnauthorized:
+		e.Hint = credentialsHint(access)
+	case e.Kind == importer.KindInvalidReference:
+		if !strings.Contains(e.Err.Error(), image.Name) {
+			e.Err = fmt.Errorf("%s: %w", image, e.Err)
+		}
+		if image.Transport == reference.TransportRegistry {
+			e.Hint = "write docker://HOST/NAME[:TAG] or docker://HOST/NAME@DIGEST, with NAME in lower case"
+		}
+	case e.Hint != "":
+	case image.Transport != reference.TransportRegistry && strings.Contains(err.Error(), "permission denied"):
+		// A file of the image is for its owner alone.
 		e.Hint = "skopeo runs as an unprivileged user: `chmod -R a+rX` of the image lets it read"
 	}
 	return err
+}
+
+// credentialsHint says which credentials a registry was given, and how it gets others.
+func credentialsHint(access importer.Access) string {
+	const give = "give credentials with an authfile, or see that the image is public"
+	switch {
+	case access.AuthFile != "":
+		return "the credentials are those in " + access.AuthFile + ": see that they are right, and for this registry"
+	case access.AuthFD != nil:
+		return "the credentials are those of the authfile: see that they are right, and for this registry"
+	case access.Anonymous:
+		return "no credentials were used, as asked for: " + give
+	case access.SkipTLSVerify:
+		return "without verified TLS only the credentials of an authfile are used: name one"
+	}
+	file, err := proxyclient.DefaultAuthFile("/", os.Geteuid())
+	if err != nil || file == "" {
+		return "there are no credentials in " + strings.Join(proxyclient.AuthFiles("/", os.Geteuid()), ", ") + ": " + give
+	}
+	return "the credentials are those in " + file + ": see that they are right, and for this registry, or name another authfile"
 }
 
 // push returns an importer.PushFunc that copies images with skopeo.
@@ -223,6 +258,11 @@ func sourceError(err error) error {
 		converted.Hint = "give credentials with an authfile, or see that the image is public"
 	case proxyclient.ClassPolicy:
 		converted.Hint = "see containers-policy.json(5)"
+	case proxyclient.ClassNetwork:
+		if cause.PlainHTTP() {
+			converted.Hint = "if the registry speaks plain HTTP, allow that with --tls-verify=false " +
+				"(on the bus: insecure-skip-tls-verification), or for its host with insecure=true in containers-registries.conf(5)"
+		}
 	}
 	return converted
 }
