@@ -9,13 +9,14 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/encapsulate"
+	"github.com/ostree-importd/ostree-importd/importer/export"
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Encapsulate writes a commit as an image, to an OCI layout, or to a registry by way of one. The same commit and request give the same
+// Encapsulate writes a commit as an image, to an OCI layout, or elsewhere by way of one. The same commit and request give the same
 // image. progress may be nil; it must not block.
 func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, progress func(Progress)) (*EncapsulateResult, error) {
 	dest, opts, err := checkEncapsulate(req)
@@ -53,12 +54,10 @@ func checkEncapsulate(req EncapsulateRequest) (reference.Image, encapsulate.Opti
 	if err != nil {
 		return reference.Image{}, encapsulate.Options{}, &Error{Kind: KindInvalidReference, Stage: StageEncapsulate, Err: fmt.Errorf("destination: %w", err)}
 	}
-	switch dest.Transport {
-	case reference.TransportOCI, reference.TransportOCIArchive, reference.TransportRegistry:
-	default:
-		return invalid(fmt.Errorf("an image can't be written to %s: write it to oci:DIR:TAG and copy it there with `skopeo copy`", dest))
+	if err := export.CheckImage(dest); err != nil {
+		return invalid(err)
 	}
-	format, err := ocilayout.ParseFormat(req.Compression)
+	compression, err := layerCompression(dest, req.Compression)
 	if err != nil {
 		return invalid(err)
 	}
@@ -67,7 +66,7 @@ func checkEncapsulate(req EncapsulateRequest) (reference.Image, encapsulate.Opti
 	}
 	return dest, encapsulate.Options{
 		Labels: req.Labels, Cmd: req.Cmd, Arch: req.Architecture, MaxLayers: req.MaxLayers, SingleLayer: req.SingleLayer,
-		Compression: ocilayout.Compression{Format: format},
+		Compression: compression,
 	}, nil
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Export writes a stored image out: as an image to an OCI layout or a registry, or as the root that its layers make together to a file.
+// Export writes a stored image out: as an image to where Encapsulate writes one, or as the root that its layers make together to a file.
 // Package export tells what they hold. progress may be nil; it is called with the number of files and must not block.
 func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func(Progress)) (*ExportResult, error) {
 	dest, compression, err := checkExport(req)
@@ -43,14 +43,14 @@ func checkExport(req ExportRequest) (export.Destination, ocilayout.Compression, 
 	if err != nil {
 		return dest, ocilayout.Compression{}, &Error{Kind: KindInvalidReference, Stage: StageExport, Err: err}
 	}
-	format, err := ocilayout.ParseFormat(req.Compression)
+	compression, err := layerCompression(dest.Image, req.Compression)
 	if err == nil && dest.Root != "" && req.Compression != "" {
 		err = fmt.Errorf("a destination %s: has no layers that could be compressed by %q", dest.Root, req.Compression)
 	}
 	if err != nil {
 		return dest, ocilayout.Compression{}, &Error{Kind: KindInvalidOption, Stage: StageExport, Err: err}
 	}
-	return dest, ocilayout.Compression{Format: format}, nil
+	return dest, compression, nil
 }
 
 // writeExport writes the image to a place on this host, and returns the number of its layers.

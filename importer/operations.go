@@ -34,7 +34,7 @@ type UnencapsulateResult struct {
 // EncapsulateRequest asks for an image of a commit.
 type EncapsulateRequest struct {
 	Rev          string            `json:"rev"`         // a ref or a commit's checksum
-	Destination  string            `json:"destination"` // oci:, oci-archive:, or what skopeo can push to
+	Destination  string            `json:"destination"` // what export.CheckImage takes
 	Labels       map[string]string `json:"labels,omitempty"`
 	Cmd          []string          `json:"cmd,omitempty"`
 	Architecture string            `json:"arch,omitempty"`       // as OCI names it; empty means the host's
@@ -199,7 +199,7 @@ type Damage struct {
 // ExportRequest asks for a stored image to be written out.
 type ExportRequest struct {
 	Image       string `json:"image"`
-	Destination string `json:"destination"` // oci:DIR[:TAG], oci-archive:FILE, docker://NAME, tar:FILE, squashfs:FILE or erofs:FILE
+	Destination string `json:"destination"` // what export.ParseDestination reads
 	Compression string `json:"compression,omitempty"`
 	Access      Access `json:"access,omitzero"` // of the registry that is pushed to
 }

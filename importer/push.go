@@ -3,33 +3,84 @@ package importer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ostree-importd/ostree-importd/importer/destination"
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
 )
 
-// PushFunc copies an image of an OCI layout to a registry, so that its manifest keeps its digest. It may take over the directory that the
-// layout is in, which nobody else can enter. Its errors are as a Source's.
+// PushFunc copies an image of an OCI layout to a registry, to a container storage, or to a file or directory beside the layout, so that its
+// manifest keeps its digest where the destination has it. It may take over the directory that the layout is in, which nobody else can
+// enter. Its errors are as a Source's.
 type PushFunc func(ctx context.Context, from, to reference.Image, access Access) error
 
-// pushTag is the tag of an image that waits in a temporary layout for being pushed.
-const pushTag = "image"
+const (
+	// pushTag is the tag of an image that waits in a temporary layout for being pushed.
+	pushTag = "image"
+	// pushedName is what a push makes beside the layout, where the destination is a file or directory.
+	pushedName = "pushed"
+)
 
-// deliver has write write an image to dest, or for a registry to a temporary layout that is then pushed there. write returns the
-// number of layers. Errors are those of write as they are, and those of a push.
+// layerCompression is how the layers of an image for dest are compressed: as asked for, but not at all where the destination keeps
+// them uncompressed.
+func layerCompression(dest reference.Image, asked string) (ocilayout.Compression, error) {
+	format, err := ocilayout.ParseFormat(asked)
+	switch {
+	case err != nil:
+		return ocilayout.Compression{}, err
+	case dest.Transport == reference.TransportDockerArchive && asked != "" && format != ocilayout.Uncompressed:
+		return ocilayout.Compression{}, fmt.Errorf("the layers of a docker-archive: are not compressed, by %q neither", asked)
+	case dest.Transport == reference.TransportDockerArchive,
+		dest.Transport == reference.TransportContainersStorage && asked == "":
+		format = ocilayout.Uncompressed
+	}
+	return ocilayout.Compression{Format: format}, nil
+}
+
+// isPushed reports whether an image gets there by way of a temporary layout.
+func isPushed(transport reference.Transport) bool {
+	switch transport {
+	case reference.TransportRegistry, reference.TransportContainersStorage, reference.TransportDir, reference.TransportDockerArchive:
+		return true
+	}
+	return false
+}
+
+// openPlace opens the file or directory that a push to dest makes; nil where it makes none.
+func openPlace(dest reference.Image) (*destination.Place, error) {
+	path, _, _ := dest.Path()
+	switch dest.Transport {
+	case reference.TransportDir:
+		return destination.Open(path, destination.ImageDir)
+	case reference.TransportDockerArchive:
+		return destination.Open(path, destination.File)
+	}
+	return nil, nil
+}
+
+// deliver has write write an image to dest, or to a temporary layout that is then pushed there. write returns the number of layers.
+// Errors are those of write as they are, and those of a push.
 func (im *Importer) deliver(
 	ctx context.Context, dest reference.Image, access Access, progress func(Progress),
 	write func(to reference.Image, how ocilayout.Options) (layers int, err error),
 ) error {
-	if dest.Transport != reference.TransportRegistry {
+	if !isPushed(dest.Transport) {
 		_, err := write(dest, ocilayout.Options{})
 		return err
+	}
+	place, err := openPlace(dest)
+	if err != nil {
+		return classifyWritten(classify(StagePush, err), err)
+	}
+	if place != nil {
+		defer place.Close() // an image that was put there is on the disk
 	}
 	dir, path, err := newPushDir()
 	if err != nil {
@@ -44,8 +95,19 @@ func (im *Importer) deliver(
 	if progress != nil {
 		progress(Progress{Stage: StagePush, LayersTotal: layers})
 	}
-	if err := im.push(ctx, layout, dest, access); err != nil {
+	to := dest
+	if place != nil {
+		_, rest, _ := dest.Path()
+		to.Name = filepath.Join(path, pushedName) + rest
+	}
+	if err := im.push(ctx, layout, to, access); err != nil {
 		return stopped(ctx, StagePush, classify(StagePush, err))
+	}
+	if place == nil {
+		return nil
+	}
+	if err := place.Put(ctx, path, pushedName); err != nil {
+		return stopped(ctx, StagePush, classifyWritten(classify(StagePush, err), err))
 	}
 	return nil
 }

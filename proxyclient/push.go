@@ -2,6 +2,7 @@ package proxyclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -18,20 +19,29 @@ import (
 // stopDelay is how long a push may go on after it was told to stop.
 const stopDelay = 5 * time.Second
 
-// Push copies an image of an OCI layout (source is oci:DIR:TAG) to a registry (destination is docker://NAME), with `skopeo copy`,
-// byte by byte: the manifest keeps its digest. cfg is as for Start, for the destination; its policy is not asked, since the image is
-// our own. The directory DIR, and the one that it is in, which must be there for it alone, are given to the proxy's user. A push has no time
-// limit but ctx. Errors are *Error.
+// archivePrefix begins the destination of a push that converts the image.
+const archivePrefix = "docker-archive:"
+
+// Push copies an image of an OCI layout (source is oci:DIR:TAG) with `skopeo copy`: to a registry (destination is docker://NAME), to a
+// container storage that is there (containers-storage:NAME), or to a place that is the pushing user's alone (dir:DIR or
+// docker-archive:FILE). It copies byte by byte, so that the manifest keeps its digest; but a docker-archive holds no OCI images, and gets
+// a conversion. cfg is as for Start, for the destination; its policy is not asked, since the image is our own. The directory DIR, and the
+// one that it is in, which must be there for it alone, are given to the proxy's user. Into a container storage the image is copied by the
+// caller's user, as only that one may write there. A push has no time limit but ctx. Errors are *Error.
 func Push(ctx context.Context, cfg Config, source, destination string) error {
-	if !strings.HasPrefix(destination, registryPrefix) {
-		return &Error{Class: ClassUnsupported, Op: "push", Message: destination + " is not in a registry: write docker://HOST/NAME[:TAG]"}
+	if err := checkDestination(destination); err != nil {
+		return err
 	}
 	cfg = cfg.withDefaults()
+	storage := isStorage(destination)
+	if storage {
+		cfg.User = nil
+	}
 	if err := cfg.validate(); err != nil {
 		return err
 	}
 	cfg.Policy, cfg.DecryptionKeys, cfg.UserAgentPrefix = "", nil, ""
-	l, err := newLaunch(cfg, &target{})
+	l, err := newLaunch(cfg, &target{storage: storage})
 	if err != nil {
 		return err
 	}
@@ -40,6 +50,25 @@ func Push(ctx context.Context, cfg Config, source, destination string) error {
 	}
 	if released := l.release(); err == nil && released != nil {
 		err = launchError("cannot remove the temporary directory", released)
+	}
+	return err
+}
+
+// checkDestination refuses what nothing can be pushed to.
+func checkDestination(destination string) error {
+	for _, prefix := range []string{registryPrefix, "dir:", archivePrefix} {
+		if strings.HasPrefix(destination, prefix) {
+			return nil
+		}
+	}
+	if !isStorage(destination) {
+		return &Error{Class: ClassUnsupported, Op: "push", Message: "an image can't be pushed to " + destination +
+			": write docker://HOST/NAME[:TAG], containers-storage:NAME, dir:DIR or docker-archive:FILE[:NAME]"}
+	}
+	err := checkStore(destination)
+	var e *Error
+	if errors.As(err, &e) {
+		e.Op = "push"
 	}
 	return err
 }
@@ -70,7 +99,10 @@ func (l *launch) giveLayout(source string) error {
 }
 
 func push(ctx context.Context, cfg Config, l *launch, source, destination string) error {
-	args := []string{"copy", "--quiet", "--insecure-policy", "--preserve-digests"}
+	args := []string{"copy", "--quiet", "--insecure-policy"}
+	if !strings.HasPrefix(destination, archivePrefix) {
+		args = append(args, "--preserve-digests")
+	}
 	if cfg.Debug {
 		args = append(args, "--debug")
 	}

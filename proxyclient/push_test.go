@@ -49,7 +49,9 @@ func TestPushFails(t *testing.T) {
 	layout := "oci:" + writeLayout(t, testImage(t, 1000), "v1")
 	temp := t.TempDir()
 	cfg := Config{Anonymous: true, SkipTLSVerify: true, TempDir: temp}
-	wantClass(t, Push(t.Context(), cfg, layout+":v1", "dir:/tmp"), ClassUnsupported)
+	wantClass(t, Push(t.Context(), cfg, layout+":v1", "docker-daemon:os"), ClassUnsupported)
+	wantClass(t, Push(t.Context(), cfg, layout+":v1", "containers-storage:[vfs@"+temp+":x.y=z]os"), ClassConfig)
+	wantClass(t, Push(t.Context(), cfg, layout+":v1", "containers-storage:[vfs@"+temp+"]os"), ClassNotFound)
 	wantClass(t, Push(t.Context(), cfg, layout+":v1", "docker://127.0.0.1:1/os"), ClassNetwork)
 	wantClass(t, Push(t.Context(), Config{Command: []string{"no-such-skopeo"}, Anonymous: true, TempDir: temp}, layout+":v1", "docker://x/os"), ClassToolMissing)
 	ended, cancel := context.WithCancelCause(t.Context())

@@ -27,7 +27,8 @@ func encapsulateCommand(s *settings) *cobra.Command {
 		Long: `Make an image of a commit, and print its manifest digest.
 
 REV is a ref or a commit's checksum. DEST is oci:DIR[:TAG], oci-archive:FILE,
-or a registry's docker://HOST/NAME[:TAG].`,
+a registry's docker://HOST/NAME[:TAG], dir:DIR, docker-archive:FILE[:NAME] or
+containers-storage:NAME.`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if request.Labels, err = parseLabels(labels); err != nil {

@@ -23,9 +23,10 @@ func exportCommand(s *settings) *cobra.Command {
 		Short: "Write a stored image out, and print where to",
 		Long: `Write a stored image out, and print where to.
 
-DEST is oci:DIR[:TAG], oci-archive:FILE or a registry's docker://HOST/NAME[:TAG]
-for an image with its layers, and tar:FILE, squashfs:FILE or erofs:FILE for the
-root that they make together.
+DEST is oci:DIR[:TAG], oci-archive:FILE, a registry's docker://HOST/NAME[:TAG],
+dir:DIR, docker-archive:FILE[:NAME] or containers-storage:NAME for an image with
+its layers, and tar:FILE, squashfs:FILE or erofs:FILE for the root that they
+make together.
 Over the bus it has to be where the daemon may write: see ostree-importctl(1).`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

@@ -112,6 +112,18 @@ func (d *Dir) Rename(name string, to *Dir, newName string) error {
 	return nil
 }
 
+// Exchange has a file or directory in d and one in to change their places.
+func (d *Dir) Exchange(name string, to *Dir, other string) error {
+	err := errors.Join(checkName(name), checkName(other))
+	if err == nil {
+		err = unix.Renameat2(d.fd(), name, to.fd(), other, unix.RENAME_EXCHANGE)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: d.Path(name), New: to.Path(other), Err: err}
+	}
+	return nil
+}
+
 // Remove removes a file or symbolic link in d.
 func (d *Dir) Remove(name string) error { return d.unlink(name, 0) }
 

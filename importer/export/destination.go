@@ -3,6 +3,7 @@ package export
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/ostree-importd/ostree-importd/importer/reference"
@@ -25,7 +26,12 @@ type Destination struct {
 	Image reference.Image // of an image
 }
 
-// ParseDestination reads tar:FILE, squashfs:FILE, erofs:FILE, oci:DIR[:TAG], oci-archive:FILE[:TAG] and docker://NAME.
+// archiveName is the name that an image has in a docker-archive, after a colon: [HOST[:PORT]/]PATH[:TAG].
+var archiveName = regexp.MustCompile(`^:([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*` +
+	`(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$`)
+
+// ParseDestination reads tar:FILE, squashfs:FILE, erofs:FILE, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://NAME, dir:DIR,
+// docker-archive:FILE[:NAME] and containers-storage:NAME.
 func ParseDestination(text string) (Destination, error) {
 	kind, path, _ := strings.Cut(text, ":")
 	switch format := Format(kind); format {
@@ -42,11 +48,27 @@ func ParseDestination(text string) (Destination, error) {
 	}
 	image, err := reference.ParseImage(text)
 	if err == nil {
-		switch image.Transport {
-		case reference.TransportOCI, reference.TransportOCIArchive, reference.TransportRegistry:
-			return Destination{Image: image}, nil
-		}
+		err = CheckImage(image)
 	}
-	return Destination{}, fmt.Errorf("%q is no destination of an export; write oci:DIR[:TAG], oci-archive:FILE[:TAG], "+
-		"docker://HOST/NAME[:TAG], tar:FILE, squashfs:FILE or erofs:FILE", text)
+	if err != nil {
+		return Destination{}, fmt.Errorf("%w; a root is written to tar:FILE, squashfs:FILE or erofs:FILE", err)
+	}
+	return Destination{Image: image}, nil
+}
+
+// CheckImage refuses what no image is written to.
+func CheckImage(dest reference.Image) error {
+	switch dest.Transport {
+	case reference.TransportOCI, reference.TransportOCIArchive, reference.TransportRegistry, reference.TransportDir,
+		reference.TransportContainersStorage:
+		return nil
+	case reference.TransportDockerArchive:
+		// An image that is in an archive already can be named by its index there.
+		if path, rest, _ := dest.Path(); path == "" || rest != "" && !archiveName.MatchString(rest) {
+			return fmt.Errorf("%q names no archive to write; write docker-archive:FILE[:NAME[:TAG]], where NAME is lower-case", dest)
+		}
+		return nil
+	}
+	return fmt.Errorf("an image can't be written to %q; write oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://HOST/NAME[:TAG], "+
+		"dir:DIR, docker-archive:FILE[:NAME] or containers-storage:NAME", dest)
 }

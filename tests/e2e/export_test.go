@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 	"github.com/ostree-importd/ostree-importd/tests/ocimodel"
 )
 
@@ -51,6 +53,75 @@ func TestExportToRegistry(t *testing.T) {
 	refused := fixture.Run(t, e.host.bus.Ctl(t, "export", e.derived.derived, reference)) // over TLS
 	if refused.Code == 0 || !strings.Contains(refused.Stderr, "push") {
 		t.Errorf("exit code %d: %s", refused.Code, refused.Stderr)
+	}
+}
+
+// storage makes an empty container storage, and returns what its images are called before their names.
+func storage(t *testing.T) string {
+	t.Helper()
+	needs.Root(t)
+	place := "containers-storage:[vfs@" + t.TempDir() + "+" + t.TempDir() + "]"
+	// What makes one is a look at it.
+	if out := fixture.Run(t, exec.Command(needs.Tool(t, "skopeo"), "inspect", place+"localhost/none")); out.Code == 0 {
+		t.Fatal("a new storage has an image")
+	}
+	return place
+}
+
+// What skopeo writes to is written to by way of it: the image comes back as it was, and replaces one that is there.
+func TestExportBySkopeo(t *testing.T) {
+	e := newExported(t)
+	dir := fixture.PublicDir(t)
+	for i, destination := range []string{"dir:" + dir + "/image", "docker-archive:" + dir + "/archive:localhost/os:1", storage(t) + "localhost/os:1"} {
+		t.Run(strings.SplitN(destination, ":", 2)[0], func(t *testing.T) {
+			args := []string{"--compression=none"}
+			layout := e.export(t, "oci:"+filepath.Join(t.TempDir(), "image"), args...)
+			for range 2 {
+				if made := e.export(t, destination, args...); made.ManifestDigest != layout.ManifestDigest || made.Destination != destination {
+					t.Errorf("the result is %+v, a layout's is %+v", made, layout)
+				}
+			}
+			e.reimport(t, fixture.Modes[i%3], destination)
+			commit := commitSystem(t, e.stage.repo, "1")
+			made := e.stage.encapsulate(t, destination)
+			if got := answer[importer.UnencapsulateResult](t, fixture.Run(t, local(t, fixture.NewRepo(t, ostreerepo.ModeArchive).Path(),
+				"--json", "unencapsulate", destination))); got.Commit != commit || len(made.Layers) != systemLayers {
+				t.Errorf("of commit %s came back %+v", commit, got)
+			}
+		})
+	}
+}
+
+// What can't be written is refused, and what is there stays.
+func TestExportBySkopeoRefuses(t *testing.T) {
+	e := newExported(t)
+	dir := fixture.PublicDir(t)
+	if err := os.WriteFile(filepath.Join(dir, "notes"), []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		destination string
+		args        []string
+		says        string
+	}{
+		{"dir:" + dir, nil, "neither empty nor an image"},
+		{"dir:" + dir + "/notes", nil, "no directory"},
+		{"dir:" + dir + "/none/image", nil, "no such file or directory"},
+		{"dir:" + e.host.repo.Path() + "/image", nil, "repository"},
+		{"docker-archive:" + e.host.repo.Path() + "/image", nil, "repository"},
+		{"docker-archive:" + dir + "/a:UPPER", nil, "lower-case"},
+		{"docker-archive:" + dir + "/a", []string{"--compression=gzip"}, "not compressed"},
+		{"containers-storage:[vfs@" + dir + "+" + dir + "]localhost/os", nil, "there is no container storage"},
+		{"containers-storage:[vfs@" + dir + "+" + dir + ":vfs.mount_program=/bin/sh]localhost/os", nil, "may not give a container storage options"},
+		{"docker-daemon:os", nil, "can't be written to"},
+	} {
+		out := fixture.Run(t, e.host.bus.Ctl(t, append([]string{"export", e.derived.derived, test.destination}, test.args...)...))
+		if out.Code == 0 || !strings.Contains(out.Stderr, test.says) {
+			t.Errorf("%s: exit code %d: %s, want %q", test.destination, out.Code, out.Stderr, test.says)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
 
