@@ -246,3 +246,27 @@ func act(ctx context.Context, im *Importer, name string, client int, kept bool) 
 	_, err = p.Import(ctx, nil)
 	return errors.Join(err, p.Close())
 }
+
+// TestKeepLastOfEqualAge has reproducible builds, which all say the same time of creation: the image that was imported last is kept,
+// also when it is an older one again, and an import that finds nothing new makes none younger.
+func TestKeepLastOfEqualAge(t *testing.T) {
+	registry := &testRegistry{images: family(t, 3)}
+	h := newHost(t, ostreerepo.ModeBareUser, registry)
+	for _, tag := range []int{1, 2, 0, 1} {
+		h.mustPull(Request{Image: fmt.Sprintf("docker://example.com/os:%d", tag)})
+	}
+	foretold, err := h.im.Prune(t.Context(), PruneRequest{Scope: PruneImages, KeepLast: 1, DryRun: true}, nil)
+	h.must(err)
+	for _, ref := range foretold.Refs {
+		if strings.HasPrefix(ref.Ref, reference.ImagePrefix) && ref.Deleted && !strings.HasSuffix(ref.Reason, "and was imported later") {
+			t.Errorf("%+v", ref)
+		}
+	}
+	done, err := h.im.Prune(t.Context(), PruneRequest{Scope: PruneImages, KeepLast: 1}, nil)
+	h.must(err)
+	images, err := h.im.Images(t.Context())
+	h.must(err)
+	if done.Images != 2 || len(images) != 1 || images[0].Reference != "docker://example.com/os:0" {
+		t.Errorf("%d images went, left are %+v", done.Images, images)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -68,6 +69,21 @@ func (r *Repo) Resolve(ref string) (objects.Checksum, error) {
 		return objects.Checksum{}, fmt.Errorf("resolve: %w: %s", ErrNoRef, ref)
 	}
 	return objects.Checksum{}, fmt.Errorf("resolve %s: %w", ref, err)
+}
+
+// RefTime returns when a local ref was last written. Errors: ErrNoRef.
+func (r *Repo) RefTime(ref string) (time.Time, error) {
+	if err := checkRef(ref); err != nil {
+		return time.Time{}, fmt.Errorf("time of a ref: %w: %w", ErrNoRef, err)
+	}
+	info, err := os.Stat(r.refPath(ref))
+	switch {
+	case isNoFile(err) || err == nil && !info.Mode().IsRegular():
+		return time.Time{}, fmt.Errorf("time of a ref: %w: %s", ErrNoRef, ref)
+	case err != nil:
+		return time.Time{}, fmt.Errorf("time of the ref %s: %w", ref, err)
+	}
+	return info.ModTime(), nil
 }
 
 // isNoFile reports whether err says that a path does not name a file.

@@ -30,7 +30,9 @@ func gcCommand(s *settings) *cobra.Command {
 
 With --images it drops images too: those that no deployment uses, but of each
 name, whatever their tags, the --keep-last youngest, and of these the oldest
-until they fit into the --quota. A dry run shows the reason for each ref.`,
+until they fit into the --quota. The youngest is the one that was created last;
+where images say the same time of creation or none, the one that was imported
+last. A dry run shows the reason for each ref.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			request.Scope = importer.PruneLayers

@@ -25,7 +25,8 @@ const PinPrefix = "ostree/container/pin"
 type Policy struct {
 	// Undeployed drops images that no deployment uses, except what KeepLast and Quota leave.
 	Undeployed bool
-	// KeepLast is how many of them are kept per repository name, tags apart, the youngest ones. With 0 the number is not
+	// KeepLast is how many of them are kept per repository name, tags apart, the youngest ones: by when they say that they
+	// were created, then by when they were imported, then by name. With 0 the number is not
 	// limited if there is a Quota, and none is kept otherwise.
 	KeepLast int
 	// Quota is how many bytes the layers may have, compressed, that only they need; the oldest images go first. 0 means
@@ -76,8 +77,9 @@ type owner struct {
 	commit   objects.Checksum
 	manifest *ocispec.Manifest // nil when it can't be read
 	digest   digest.Digest
-	created  time.Time
-	err      error // why the manifest can't be read
+	created  time.Time // zero when it doesn't say
+	imported time.Time // of an image; zero when that is not known
+	err      error     // why the manifest can't be read
 }
 
 // surveyed is what a repository holds.
@@ -150,6 +152,8 @@ func readOwner(repo *ostreerepo.Repo, ref ostreerepo.Ref) *owner {
 	if image, err := stored.ReadImage(repo, ref.Commit); err == nil {
 		o.created, _ = document.Created(image.Manifest, image.Config)
 	}
+	// Each import of an image that is new under this name writes the ref, whichever program imports it.
+	o.imported, _ = repo.RefTime(ref.Name)
 	return o
 }
 

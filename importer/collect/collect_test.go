@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -57,6 +58,25 @@ func (s *store) land() {
 		s.must(s.staging.Land(s.Context()))
 		s.must(s.staging.Close())
 		s.staging = nil
+	}
+}
+
+// written makes the time at which each image's ref was written day 1 of a month, or, of the images named, a later one each.
+func (s *store) written(later ...string) {
+	s.Helper()
+	s.land()
+	refs, err := s.repo.Refs(reference.ImagePrefix)
+	s.must(err)
+	names := make([]string, 0, len(refs)+len(later))
+	for _, ref := range refs {
+		names = append(names, ref.Name)
+	}
+	for _, name := range later {
+		names = append(names, imageRef(s.T, name))
+	}
+	for i, name := range names {
+		at := time.Date(2026, 3, 1+max(0, i+1-len(refs)), 0, 0, 0, 0, time.UTC)
+		s.must(os.Chtimes(filepath.Join(s.repo.Path(), "refs/heads", name), at, at))
 	}
 }
 
@@ -256,6 +276,7 @@ func TestImagePolicy(t *testing.T) {
 		s.image(app+":latest", 1, "app")
 		s.commit("ostree/0/1/0", metadata(t, 4, "live"))
 		s.image(os+":live", 4, "live")
+		s.written()
 		return s
 	}
 	for _, c := range []struct {

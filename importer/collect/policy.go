@@ -20,11 +20,15 @@ func (s *surveyed) chooseImages(p Policy) {
 	}
 	// Oldest first, until what is left fits.
 	own := s.ownLayers(kept)
-	for _, oldest := range slices.Backward(kept) {
+	for i, oldest := range slices.Backward(kept) {
 		if own.bytes <= p.Quota {
 			return
 		}
-		oldest.drop("the images that no deployment uses take %d bytes, more than %d, and it is the oldest of them", own.bytes, p.Quota)
+		why := ""
+		if i > 0 {
+			why = ": " + whyYounger(kept[i-1], oldest)
+		}
+		oldest.drop("the images that no deployment uses take %d bytes, more than %d, and it is the oldest of them%s", own.bytes, p.Quota, why)
 		own.remove(oldest)
 	}
 }
@@ -33,18 +37,18 @@ func (s *surveyed) chooseImages(p Policy) {
 // first.
 func (s *surveyed) keepLast(p Policy) []*owner {
 	var kept []*owner
-	seen := map[string]int{}
+	byName := map[string][]*owner{}
 	for _, i := range s.undeployed() {
 		name := repositoryName(i.Name)
-		seen[name]++
+		same := byName[name]
 		switch {
 		case p.KeepLast == 0 && p.Quota == 0:
 			i.drop("no deployment uses it")
-		case p.KeepLast > 0 && seen[name] > p.KeepLast:
-			i.drop("no deployment uses it, and %d younger of %s are kept", p.KeepLast, name)
+		case p.KeepLast > 0 && len(same) == p.KeepLast:
+			i.drop("no deployment uses it, and %d younger of %s are kept: %s", p.KeepLast, name, whyYounger(same[len(same)-1], i))
 		default:
 			i.Reason = "among those that the policy keeps"
-			kept = append(kept, i)
+			kept, byName[name] = append(kept, i), append(same, i)
 		}
 	}
 	return kept
@@ -63,10 +67,31 @@ func (s *surveyed) undeployed() []*owner {
 			list = append(list, i)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *owner) int {
-		return cmp.Or(b.created.Compare(a.created), cmp.Compare(a.Ref, b.Ref))
-	})
+	slices.SortFunc(list, youngestFirst)
 	return list
+}
+
+// youngestFirst orders images by when they were created, then by when they were imported, because builds that are to be
+// reproducible all say the same time of creation, and then by name. whyYounger tells which of the three has decided.
+func youngestFirst(a, b *owner) int {
+	return cmp.Or(b.created.Compare(a.created), b.imported.Compare(a.imported), cmp.Compare(a.Ref, b.Ref))
+}
+
+// whyYounger says by what youngestFirst puts one image before another.
+func whyYounger(younger, older *owner) string {
+	created := "was created at the same time"
+	if younger.created.IsZero() {
+		created = "says no time of creation either"
+	}
+	switch {
+	case !younger.created.Equal(older.created) && older.created.IsZero():
+		return younger.Name + " says when it was created"
+	case !younger.created.Equal(older.created):
+		return younger.Name + " was created later"
+	case !younger.imported.Equal(older.imported):
+		return fmt.Sprintf("%s %s, and was imported later", younger.Name, created)
+	}
+	return fmt.Sprintf("%s %s, was imported at the same time, and comes first by name", younger.Name, created)
 }
 
 // identities are the commits and manifest digests of some owners.
