@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"io"
 	"time"
 
@@ -15,6 +16,8 @@ type Config struct {
 	// before there is a repository. It keeps what it has opened; its error, with importer.KindNotAvailable, is the
 	// answer to the request.
 	Importer func() (*importer.Importer, error)
+	// Init makes the repository that Importer gives a worker for; see importer.Init.
+	Init func(context.Context, importer.InitRequest) (*importer.InitResult, error)
 	// StateDir is made if missing. It should live as long as the boot: a directory below /run.
 	StateDir string
 	// Log takes the job log; nil discards it.

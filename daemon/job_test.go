@@ -200,3 +200,32 @@ func TestNotAvailable(t *testing.T) {
 	}
 	f.Ping()
 }
+
+// TestInit: the repository is made by a job, for which there is none before.
+func TestInit(t *testing.T) {
+	missing := &importer.Error{Kind: importer.KindNotAvailable, Err: errors.New("no repository")}
+	var asked []importer.InitRequest
+	f := newFixture(t, func(c *Config) {
+		c.Importer = func() (*importer.Importer, error) { return nil, missing }
+		c.Init = func(_ context.Context, r importer.InitRequest) (*importer.InitResult, error) {
+			asked = append(asked, r)
+			if r.Mode == "none" {
+				return nil, &importer.Error{Kind: importer.KindInvalidOption, Err: errors.New("no such mode")}
+			}
+			return &importer.InitResult{Repository: "/r", Mode: "bare", Created: len(asked) == 1}, nil
+		}
+	})
+	for _, want := range []string{"made the repository /r", "the repository /r was there already"} {
+		s := finished(t, started(t)(f.Init(importer.InitRequest{Mode: "bare"}, JobOptions{}, Caller{})), ResultDone)
+		if s.Type != JobInit || s.StatusText != want {
+			t.Errorf("job of type %s: %q, want %q", s.Type, s.StatusText, want)
+		}
+		if r, err := Results[importer.InitResult](s); err != nil || r.Repository != "/r" || r.Mode != "bare" {
+			t.Errorf("results %+v, %v", r, err)
+		}
+	}
+	s := finished(t, started(t)(f.Init(importer.InitRequest{Mode: "none"}, JobOptions{}, Caller{})), ResultFailed)
+	if s.ErrorKind != importer.KindInvalidOption || len(asked) != 3 {
+		t.Errorf("failed with %s after %+v", s.ErrorKind, asked)
+	}
+}

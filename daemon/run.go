@@ -63,7 +63,7 @@ func (m *Manager) execute(ctx context.Context, j *job) (out outcome, err error) 
 			err = newError(importer.KindFailed, "please report it; the log has the details", "internal error: %v", p)
 		}
 	}()
-	im, err := m.importer()
+	im, err := m.worker(j.task)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -18,6 +18,8 @@ const (
 	JobImport JobType = "import"
 	// JobPrepare reads manifest and config of an image and stores what an import of it would do.
 	JobPrepare JobType = "prepare"
+	// JobInit makes the repository.
+	JobInit JobType = "init"
 	// The others are the operations of importer.Importer of the same names.
 	JobUnencapsulate JobType = "unencapsulate"
 	JobEncapsulate   JobType = "encapsulate"
@@ -168,6 +170,8 @@ func stageText(s JobStatus) string {
 	switch p.Stage {
 	case importer.StageWait:
 		return waitText(s)
+	case importer.StageInit:
+		return "making the repository"
 	case importer.StageManifest, importer.StageConfig:
 		return "reading the manifest"
 	case importer.StagePlan:

@@ -43,7 +43,7 @@ func (m *Manager) ImportPrepared(id uint64, opts JobOptions, caller Caller) (*Jo
 
 // submit finds the job that does the task's work already, or makes a new one.
 func (m *Manager) submit(t task, opts JobOptions, caller Caller) (*Job, error) {
-	if _, err := m.importer(); err != nil {
+	if _, err := m.worker(t); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
@@ -73,6 +73,14 @@ func (m *Manager) submit(t task, opts JobOptions, caller Caller) (*Job, error) {
 	}
 	j.askedBy[caller.UID] = true
 	return m.hold(j), nil
+}
+
+// worker gives what does a task's work, nil for a task that needs none.
+func (m *Manager) worker(t task) (*importer.Importer, error) {
+	if t.makesRepository {
+		return nil, nil
+	}
+	return m.importer()
 }
 
 // sameTransaction gives the job of the transaction, or nil.

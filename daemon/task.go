@@ -34,7 +34,9 @@ type task struct {
 	stage  importer.Stage // where the work begins
 	// transient: the results are for those who wait for them, and the job is not retained.
 	transient bool
-	run       func(ctx context.Context, m *Manager, im *importer.Importer, j *job) (outcome, error)
+	// makesRepository: there need not be a repository, and run gets no importer.
+	makesRepository bool
+	run             func(ctx context.Context, m *Manager, im *importer.Importer, j *job) (outcome, error)
 }
 
 // outcome is what a job that ran has to show. Of one that failed only repaired and images count.

@@ -18,6 +18,7 @@ import (
 
 // The actions of org.ostree.import1.policy.
 const (
+	actionInit            = BusName + ".init"
 	actionCheck           = BusName + ".check"
 	actionPrepare         = BusName + ".prepare"
 	actionImport          = BusName + ".import"

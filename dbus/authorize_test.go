@@ -106,6 +106,7 @@ func TestWhatOperationsTakeWhichAuthorization(t *testing.T) {
 		action  string
 		details map[string]string
 	}{
+		"init": {"Init", nil, properties{"mode": "archive"}, actionInit, map[string]string{}},
 		"unencapsulate": {"Unencapsulate", args{"docker://example.com/x"}, nil, actionImport,
 			map[string]string{"image": "docker://example.com/x", "transport": "registry"}},
 		"unencapsulate under a name": {"Unencapsulate", args{"docker://example.com/x"}, properties{"write-ref": "os"}, actionImportUntrusted,

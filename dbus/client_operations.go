@@ -13,6 +13,11 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
+// Init makes the daemon's repository.
+func (c *Client) Init(ctx context.Context, r importer.InitRequest, o daemon.JobOptions) (uint64, error) {
+	return c.operate(ctx, "Init", o, initOptions(&r))
+}
+
 // Unencapsulate starts (or joins) a job and returns its id. What it finds is in the status that Wait returns: see
 // daemon.Results. The other methods that take daemon.JobOptions do the same.
 func (c *Client) Unencapsulate(ctx context.Context, r importer.UnencapsulateRequest, o daemon.JobOptions) (uint64, error) {

@@ -36,14 +36,14 @@ func (s *Server) managerMethods() map[string]handler {
 
 // features are words for what a daemon of this version can do.
 var features = []string{
-	"import", "prepare", "unencapsulate", "encapsulate", "export", "copy", "remove", "prune", "verify", "compare", "check-update",
+	"init", "import", "prepare", "unencapsulate", "encapsulate", "export", "copy", "remove", "prune", "verify", "compare", "check-update",
 }
 
 func (s *Server) managerProperties() properties {
 	return properties{
 		"Version":         s.version,
 		"Features":        features,
-		"Repository":      s.repository,
+		"Repository":      s.repository(),
 		"IdleTimeoutUSec": uint64(s.idleTimeout.Microseconds()),
 		"NJobs":           uint32(s.manager.ActiveWithoutLookups()),
 	}

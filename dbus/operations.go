@@ -13,6 +13,7 @@ import (
 // operationMethods are the methods of the Manager that change, write out or examine what is stored.
 func (s *Server) operationMethods() map[string]handler {
 	return map[string]handler{
+		"Init":          s.initRepository,
 		"Unencapsulate": s.unencapsulate,
 		"Encapsulate":   s.encapsulate,
 		"Export":        s.export,
@@ -47,6 +48,17 @@ func (s *Server) operate(c *call, o callOptions, p permission, begin func(daemon
 		return nil, err
 	}
 	return s.answerWithJob(c, o.wait, func() (*daemon.Job, error) { return begin(caller) })
+}
+
+func (s *Server) initRepository(c *call) ([]any, error) {
+	var r importer.InitRequest
+	o, err := c.readJob(initOptions(&r))
+	if err != nil {
+		return nil, err
+	}
+	return s.operate(c, o, permission{action: actionInit, details: map[string]string{}}, func(caller daemon.Caller) (*daemon.Job, error) {
+		return s.manager.Init(r, o.job, caller)
+	})
 }
 
 func (s *Server) unencapsulate(c *call) ([]any, error) {

@@ -42,6 +42,11 @@ func TestOperationsReachTheManager(t *testing.T) {
 	full := requests()
 	request := func(method string) any { return full[method][0].request }
 	tests := map[daemon.JobType]func(ctx context.Context, o daemon.JobOptions) (uint64, any, error){
+		daemon.JobInit: func(ctx context.Context, o daemon.JobOptions) (uint64, any, error) {
+			r := *request("Init").(*importer.InitRequest)
+			id, err := client.Init(ctx, r, o)
+			return id, r, err
+		},
 		daemon.JobUnencapsulate: func(ctx context.Context, o daemon.JobOptions) (uint64, any, error) {
 			r := *request("Unencapsulate").(*importer.UnencapsulateRequest)
 			r.Image = "docker://example.com/x"

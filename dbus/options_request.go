@@ -15,6 +15,10 @@ const maxLayerJobs = 64
 // The options of each request have the names that its fields have in JSON. What a method takes as an argument is not among
 // them.
 
+func initOptions(r *importer.InitRequest) []option {
+	return []option{textOption("mode", &r.Mode)}
+}
+
 func importOptions(r *importer.Request) []option {
 	return append(accessOptions(&r.Access), []option{
 		digestOption(&r.Digest),

@@ -97,6 +97,7 @@ func requests() map[string][2]bound {
 			Target: "docker://example.com/other", NoRef: true, Digest: someDigest, Jobs: 7, DropSpecialFiles: true, Offline: true,
 			RequireBootable: true, RequireVerified: true, Architecture: "arm64", SkipGC: true, Access: someAccess,
 		}, "image"), bind(importOptions, importer.Request{})},
+		"Init": {bind(initOptions, importer.InitRequest{Mode: "bare-user"}), bind(initOptions, importer.InitRequest{})},
 		"Unencapsulate": {bind(unencapsulateOptions, importer.UnencapsulateRequest{
 			Ref: "os/stable", Digest: someDigest, Jobs: 7, SkipGC: true, Access: someAccess,
 		}, "image"), bind(unencapsulateOptions, importer.UnencapsulateRequest{})},

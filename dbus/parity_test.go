@@ -130,7 +130,7 @@ func TestBusPolicyAllowsTheInterfacesThatExist(t *testing.T) {
 
 // allActions are all that are asked for, in the order of the policy.
 var allActions = []string{
-	actionCheck, actionPrepare, actionImport, actionImportUntrusted, actionExport, actionRemove, actionPrune, actionVerify, actionCancel,
+	actionInit, actionCheck, actionPrepare, actionImport, actionImportUntrusted, actionExport, actionRemove, actionPrune, actionVerify, actionCancel,
 }
 
 func TestPolkitPolicyHasTheActionsThatAreAskedFor(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 // operationResults are the results of a job other than an import or a prepare: what a script asks for. Job.Describe has all.
 func operationResults(status daemon.JobStatus) properties {
 	switch status.Type {
+	case daemon.JobInit:
+		return resultsOf(status, initResults)
 	case daemon.JobUnencapsulate:
 		return resultsOf(status, unencapsulateResults)
 	case daemon.JobEncapsulate:
@@ -33,6 +35,10 @@ func resultsOf[T any](status daemon.JobStatus, show func(*T) properties) propert
 		return nil
 	}
 	return show(results)
+}
+
+func initResults(r *importer.InitResult) properties {
+	return properties{"repository": busText(r.Repository), "mode": r.Mode, "created": r.Created}
 }
 
 func unencapsulateResults(r *importer.UnencapsulateResult) properties {

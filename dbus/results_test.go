@@ -20,6 +20,7 @@ import (
 
 // someResults are a finished job's results by its type, with a value in every field that is shown.
 var someResults = map[daemon.JobType]any{
+	daemon.JobInit: importer.InitResult{Repository: "/r", Mode: "bare", Created: true},
 	daemon.JobUnencapsulate: importer.UnencapsulateResult{
 		ManifestDigest: someDigest, Commit: "c1", Ref: "os", Version: "1", VerifyText: "good\x00", LayersFetched: 2, BytesFetched: 3,
 	},

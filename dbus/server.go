@@ -30,9 +30,9 @@ type ServerConfig struct {
 	ShutdownTimeout time.Duration
 	// Notify tells the service manager the state (sd_notify assignments, several of them in one datagram); nil tells nobody.
 	Notify func(states ...string)
-	// Version and Repository are what the properties of these names say.
+	// Version and Repository are what the properties of these names say. Where the repository is may change until there is one.
 	Version    string
-	Repository string
+	Repository func() string
 	// Log takes the server's messages, and its level is what LogControl1 changes; nil discards.
 	Log *logrus.Logger
 }
@@ -49,7 +49,7 @@ type Server struct {
 	idleTimeout     time.Duration
 	shutdownTimeout time.Duration
 	version         string
-	repository      string
+	repository      func() string
 	methods         map[string]map[string]handler
 	setters         map[string]map[string]func(value any) error
 	events          <-chan daemon.Event

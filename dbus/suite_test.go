@@ -67,7 +67,8 @@ func prepareSuite(t testing.TB, options suiteOptions) *suite {
 	t.Helper()
 	s := &suite{testBus: startBus(t), options: options, registry: newRegistry(), notified: newNotifications()}
 	needs.Tool(t, "ostree")
-	repo, err := ostreerepo.Create(context.Background(), filepath.Join(t.TempDir(), "repo"), ostreerepo.ModeArchive, ostreerepo.Options{})
+	path := filepath.Join(t.TempDir(), "repo")
+	repo, err := ostreerepo.Create(context.Background(), path, ostreerepo.ModeArchive, ostreerepo.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +79,9 @@ func prepareSuite(t testing.TB, options suiteOptions) *suite {
 	}
 	im := importer.New(importer.Config{Repo: repo, Open: s.registry.open})
 	config.Importer = func() (*importer.Importer, error) { return im, nil }
+	config.Init = func(ctx context.Context, r importer.InitRequest) (*importer.InitResult, error) {
+		return importer.Init(ctx, path, r)
+	}
 	if config.StateDir == "" {
 		config.StateDir = t.TempDir()
 	}
@@ -104,7 +108,7 @@ func (s *suite) serve(t testing.TB) {
 			}
 		},
 		Version:    "1.2.3",
-		Repository: "/ostree/repo",
+		Repository: func() string { return "/ostree/repo" },
 		Log:        log,
 	})
 	if err != nil {

@@ -231,7 +231,7 @@ func (im *Importer) openDestination(ctx context.Context, path string) (*ostreere
 	if err != nil {
 		e := classify(StageCopy, err)
 		if e.Kind == KindNotAvailable {
-			e.Hint = "`ostree init --repo=" + path + " --mode=bare` makes one"
+			e.Hint = "`ostree-importctl --local --repo=" + path + " init` makes one"
 		}
 		return nil, stopped(ctx, StageCopy, e)
 	}

@@ -70,6 +70,7 @@ const (
 
 // The stages of other operations.
 const (
+	StageInit        Stage = "init"
 	StageSignature   Stage = "signature"
 	StageCollect     Stage = "collect"
 	StageCopy        Stage = "copy"

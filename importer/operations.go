@@ -6,6 +6,20 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// InitRequest asks for the repository that images are imported into to be made.
+type InitRequest struct {
+	// Mode is "bare", "bare-user" or "archive". Empty means that of an existing repository, and for a new one "bare" if root
+	// makes it and "bare-user" otherwise.
+	Mode string `json:"mode,omitempty"`
+}
+
+// InitResult is the repository that there is now.
+type InitResult struct {
+	Repository string `json:"repository"` // its path
+	Mode       string `json:"mode"`
+	Created    bool   `json:"created"` // false: it was there before
+}
+
 // UnencapsulateRequest asks for the OSTree commit inside an encapsulated image, without an image being recorded.
 type UnencapsulateRequest struct {
 	Image string `json:"image"` // any form that reference.Parse accepts

@@ -88,8 +88,7 @@ func open(ctx context.Context, path string, opts Options) (*Repo, error) {
 }
 
 func notRepository(path, reason string) error {
-	return fmt.Errorf("%w: %s: %s; name another path, or make a repository there with `ostree init --repo=%s --mode=bare`",
-		ErrNotRepository, path, reason, path)
+	return fmt.Errorf("%w: %s: %s", ErrNotRepository, path, reason)
 }
 
 // Create makes a repository of the given mode at path, together with the directories above it, and opens it. An existing

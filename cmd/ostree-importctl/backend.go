@@ -106,9 +106,18 @@ func (s *settings) withBus(ctx context.Context, work func(*dbus.Client) error) e
 }
 
 func (s *settings) openLocal(ctx context.Context) (*importer.Importer, error) {
+	config, err := s.localConfig()
+	if err != nil {
+		return nil, err
+	}
+	return setup.Provider(config)(ctx)
+}
+
+// localConfig is the configuration of work in this process.
+func (s *settings) localConfig() (setup.Config, error) {
 	if s.memory != 0 {
 		if err := setup.CheckMemory(s.memory); err != nil {
-			return nil, usageError{fmt.Errorf("--memory: %w", err)}
+			return setup.Config{}, usageError{fmt.Errorf("--memory: %w", err)}
 		}
 	}
 	log := logrus.New()
@@ -117,5 +126,9 @@ func (s *settings) openLocal(ctx context.Context) (*importer.Importer, error) {
 	if s.verbose {
 		log.SetLevel(logrus.DebugLevel)
 	}
-	return setup.Provider(setup.Config{Repository: s.repository, Memory: s.memory, Log: log})(ctx)
+	command := "ostree-importctl --local init"
+	if s.repository != "" {
+		command = "ostree-importctl --local --repo=" + s.repository + " init"
+	}
+	return setup.Config{Repository: s.repository, InitCommand: command, Memory: s.memory, Log: log}, nil
 }

@@ -81,6 +81,8 @@ func stageText(stage importer.Stage) string {
 	switch stage {
 	case importer.StageReference, importer.StageOpen:
 		return "opening the image"
+	case importer.StageInit:
+		return "making the repository"
 	case importer.StageWait:
 		return "waiting for others who work on the repository"
 	case importer.StageManifest, importer.StageConfig:

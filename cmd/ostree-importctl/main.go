@@ -95,7 +95,7 @@ func rootCommand() *cobra.Command {
 	flags.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens, with --local")
 	root.MarkFlagsMutuallyExclusive("system", "session", "address", "local")
 	root.AddCommand(
-		pullCommand(&s), prepareCommand(&s),
+		initCommand(&s), pullCommand(&s), prepareCommand(&s),
 		imagesCommand(&s), showCommand(&s), historyCommand(&s), diffCommand(&s),
 		removeCommand(&s), forgetCommand(&s), gcCommand(&s), verifyCommand(&s),
 		copyCommand(&s), exportCommand(&s), encapsulateCommand(&s), unencapsulateCommand(&s),

@@ -92,6 +92,12 @@ collected 2 layers and 1 object, 5.0 KB
 		{"remove without collection", func(w io.Writer) error {
 			return printRemoved(w, &importer.RemoveResult{Removed: []string{"docker://a"}})
 		}, "removed docker://a\n"},
+		{"init", func(w io.Writer) error {
+			return printInit(w, &importer.InitResult{Repository: "/ostree/repo", Mode: "bare", Created: true})
+		}, "made /ostree/repo, a repository of mode bare\n"},
+		{"init of what is there", func(w io.Writer) error {
+			return printInit(w, &importer.InitResult{Repository: hostile, Mode: "archive"})
+		}, "1 ]0;x  2 is a repository of mode archive already\n"},
 		{"gc", func(w io.Writer) error {
 			return printPruned(w, &importer.PruneResult{Images: 1, Layers: 1, Objects: 4, Bytes: 7, Refs: []importer.PrunedRef{
 				{Name: "docker://a", Deleted: true, Reason: "older than the last 2"}, {Name: "docker://b", Reason: hostile},

@@ -143,7 +143,7 @@ func TestStagesHaveTexts(t *testing.T) {
 	for _, stage := range []importer.Stage{
 		importer.StageOpen, importer.StageWait, importer.StageManifest, importer.StageConfig, importer.StagePlan, importer.StageFetch, importer.StageMerge,
 		importer.StageLand, importer.StageSignature, importer.StageCollect, importer.StageCopy, importer.StageCheck, importer.StageRepair,
-		importer.StageEncapsulate, importer.StageExport, importer.StagePush,
+		importer.StageEncapsulate, importer.StageExport, importer.StagePush, importer.StageInit,
 	} {
 		if text := stageText(stage); text == stageText("") {
 			t.Errorf("%s reads %q", stage, text)

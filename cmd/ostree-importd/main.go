@@ -56,9 +56,16 @@ func (o *options) run(ctx context.Context) error {
 			log.WithError(err).Error("cannot make /sysroot writable")
 		}
 	}
-	open := setup.Provider(setup.Config{Repository: o.repository, Jobs: o.jobs, Memory: o.memory, Log: log})
+	config := setup.Config{
+		Repository: o.repository, InitCommand: "ostree-importctl init", Jobs: o.jobs, Memory: o.memory, Log: log,
+	}
+	if o.remount {
+		config.LetWrite = letWrite
+	}
+	open := setup.Provider(config)
 	manager, err := daemon.New(daemon.Config{
 		Importer: func() (*importer.Importer, error) { return open(ctx) },
+		Init:     config.Init,
 		StateDir: o.stateDir,
 		Log:      log,
 	})
@@ -71,7 +78,7 @@ func (o *options) run(ctx context.Context) error {
 		IdleTimeout: o.idleTimeout,
 		Notify:      func(states ...string) { notify(log, states...) },
 		Version:     setup.Version,
-		Repository:  o.repository,
+		Repository:  config.Path,
 		Log:         log,
 	})
 	if err != nil {

@@ -93,6 +93,7 @@ func messageRows() []row {
 		props   = "org.freedesktop.DBus.Properties"
 	)
 	rows := []row{
+		managerRow("make the repository", denied, "Init", none()),
 		managerRow("import", denied, "Import", image, none()),
 		managerRow("import of a local file", denied, "Import", "oci:/etc:t", none()),
 		managerRow("prepare", denied, "Prepare", image, none()),

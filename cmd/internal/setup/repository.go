@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 
@@ -28,7 +29,13 @@ func DefaultRepository() string {
 // value is the host's repository, skopeo, and the default number of layers at
 // once.
 type Config struct {
-	Repository string
+	Repository string // path; empty: the DefaultRepository at that moment
+	// LetWrite, where it is not nil, is called with the repository's path before
+	// it is opened or made, so that it can be written to. With missing it makes
+	// directories that are not there, if nobody else can.
+	LetWrite func(path string, missing bool) error
+	// InitCommand makes the repository, for messages.
+	InitCommand string
 	// Jobs is how many layers of an image are fetched at once; 0 is the
 	// importer's default.
 	Jobs int
@@ -37,14 +44,53 @@ type Config struct {
 	Log    logrus.FieldLogger
 }
 
+// Path returns where the repository is or has to be made.
+func (c Config) Path() string {
+	if c.Repository == "" {
+		return DefaultRepository()
+	}
+	return c.Repository
+}
+
+// Init makes the configured repository; see importer.Init.
+func (c Config) Init(ctx context.Context, request importer.InitRequest) (*importer.InitResult, error) {
+	path := c.Path()
+	if err := c.letWrite(path, true); err != nil {
+		return nil, &importer.Error{Kind: importer.KindReadOnly, Stage: importer.StageInit, Err: err}
+	}
+	return importer.Init(ctx, path, request)
+}
+
+func (c Config) letWrite(path string, missing bool) error {
+	if c.LetWrite == nil {
+		return nil
+	}
+	return c.LetWrite(path, missing)
+}
+
+// openRepository opens the configured repository.
+func (c Config) openRepository(ctx context.Context) (*ostreerepo.Repo, error) {
+	path := c.Path()
+	if err := c.letWrite(path, false); err != nil {
+		// Reading works nevertheless, and writing says what is wrong.
+		c.Log.WithError(err).Error("cannot make the repository writable")
+	}
+	repo, err := ostreerepo.Open(ctx, path, ostreerepo.Options{Log: c.Log})
+	if err != nil {
+		unavailable := &importer.Error{Kind: importer.KindNotAvailable, Stage: importer.StageOpen, Err: err}
+		if errors.Is(err, ostreerepo.ErrNotRepository) && c.InitCommand != "" {
+			unavailable.Hint = "`" + c.InitCommand + "` makes one"
+		}
+		return nil, unavailable
+	}
+	return repo, nil
+}
+
 // Provider returns an importer for the configured repository. The repository
 // is opened at the first call and again at each following one until that
 // succeeds, so that a daemon can start before its repository is there. The
 // error is an *importer.Error of kind NotAvailable. Safe for concurrent use.
 func Provider(config Config) func(context.Context) (*importer.Importer, error) {
-	if config.Repository == "" {
-		config.Repository = DefaultRepository()
-	}
 	memory := limitMemory(config.Memory)
 	var mu sync.Mutex
 	var opened *importer.Importer
@@ -54,9 +100,9 @@ func Provider(config Config) func(context.Context) (*importer.Importer, error) {
 		if opened != nil {
 			return opened, nil
 		}
-		repo, err := ostreerepo.Open(ctx, config.Repository, ostreerepo.Options{Log: config.Log})
+		repo, err := config.openRepository(ctx)
 		if err != nil {
-			return nil, &importer.Error{Kind: importer.KindNotAvailable, Stage: importer.StageOpen, Err: err}
+			return nil, err
 		}
 		user, err := unprivilegedUser()
 		if err != nil {

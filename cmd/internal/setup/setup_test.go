@@ -4,12 +4,12 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
-	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/proxyclient"
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
@@ -17,13 +17,21 @@ import (
 func TestProviderWaitsForTheRepository(t *testing.T) {
 	needs.Tool(t, "ostree")
 	path := filepath.Join(t.TempDir(), "repo")
-	open := Provider(Config{Repository: path})
+	var writable []bool
+	config := Config{Repository: path, InitCommand: "make it so", LetWrite: func(asked string, missing bool) error {
+		if asked != path {
+			t.Errorf("%s is to be writable", asked)
+		}
+		writable = append(writable, missing)
+		return nil
+	}}
+	open := Provider(config)
 	_, err := open(t.Context())
-	if importer.KindOf(err) != importer.KindNotAvailable || !strings.Contains(err.Error(), path) {
-		t.Fatalf("error %v, want one of kind NotAvailable that names %s", err, path)
+	if importer.KindOf(err) != importer.KindNotAvailable || !strings.Contains(err.Error(), path) || !strings.HasSuffix(err.Error(), "; `make it so` makes one") {
+		t.Fatalf("error %v, want one of kind NotAvailable that names %s and says what makes it", err, path)
 	}
-	if _, err := ostreerepo.Create(t.Context(), path, ostreerepo.ModeBareUser, ostreerepo.Options{}); err != nil {
-		t.Fatal(err)
+	if made, err := config.Init(t.Context(), importer.InitRequest{Mode: "bare-user"}); err != nil || !made.Created || made.Repository != path {
+		t.Fatalf("%+v, %v", made, err)
 	}
 	first, err := open(t.Context())
 	if err != nil {
@@ -31,6 +39,18 @@ func TestProviderWaitsForTheRepository(t *testing.T) {
 	}
 	if second, err := open(t.Context()); err != nil || second != first {
 		t.Errorf("a second importer (%v), want the first again", err)
+	}
+	if want := []bool{false, true, false}; !slices.Equal(writable, want) {
+		t.Errorf("asked to make it writable with missing %v, want %v", writable, want)
+	}
+}
+
+func TestNothingIsMadeWhereNothingCanBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "repo")
+	config := Config{Repository: path, LetWrite: func(string, bool) error { return errors.New("it stays as it is") }}
+	_, err := config.Init(t.Context(), importer.InitRequest{})
+	if importer.KindOf(err) != importer.KindReadOnly || !strings.Contains(err.Error(), "init: it stays as it is") {
+		t.Errorf("error %v, want one of kind ReadOnly with the cause", err)
 	}
 }
 

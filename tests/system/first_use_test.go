@@ -1,0 +1,86 @@
+//go:build system
+
+package system
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// anotherRepository has the daemon work on a repository that is not there yet, nor the directory above it, and that the unit does
+// not name. It gives its path and starts the daemon.
+func anotherRepository(t *testing.T) string {
+	t.Helper()
+	above := "/" + strings.ToLower(t.Name())
+	path := filepath.Join(above, "ostree/repo")
+	dropIn(t, fmt.Sprintf("[Service]\nExecStart=\nExecStart=/usr/libexec/ostree-importd --remount-sysroot --repo=%s\n", path))
+	t.Cleanup(func() {
+		run(t, "systemctl", "stop", unit)
+		if err := os.RemoveAll(above); err != nil {
+			t.Error(err)
+		}
+	})
+	run(t, "systemctl", "restart", unit)
+	return path
+}
+
+// pullUnitOf is the unit that a timer starts to pull an image.
+func pullUnitOf(t *testing.T, reference string) string {
+	t.Helper()
+	return run(t, "systemd-escape", "--template=ostree-importd-pull@.service", reference)
+}
+
+func TestFirstRun(t *testing.T) {
+	pushed := newSite(t).push(t, "first:1", noise("usr/lib/blob", 4096))
+	path := anotherRepository(t)
+	before := unitProperty(t, "MainPID")
+	output, err := try("ostree-importctl", "--quiet", "pull", pushed.reference)
+	if err == nil || !strings.Contains(output, path) || !strings.Contains(output, "`ostree-importctl init` makes one") {
+		t.Errorf("a pull without a repository: %v: %s", err, output)
+	}
+	// A timer's pull is not skipped without a word.
+	if output, err := try("systemctl", "start", pullUnitOf(t, pushed.reference)); err == nil {
+		t.Errorf("the pull unit succeeds without a repository: %s", output)
+	}
+
+	for _, want := range []string{"made " + path, path + " is a repository"} {
+		if said := run(t, "ostree-importctl", "--quiet", "init"); !strings.HasPrefix(said, want) {
+			t.Errorf("init says %q, want %q", said, want)
+		}
+	}
+	if said, err := try("ostree-importctl", "--quiet", "init", "--mode=archive"); err == nil {
+		t.Errorf("init of another mode: %s", said)
+	}
+	commit := lastLine(run(t, "ostree-importctl", "--quiet", "pull", pushed.reference))
+	if after := unitProperty(t, "MainPID"); after != before {
+		t.Errorf("main process was %s before and is %s now", before, after)
+	}
+	run(t, "ostree", "--repo="+path, "show", commit)
+	run(t, "ostree", "--repo="+path, "fsck", "--quiet")
+	run(t, "systemctl", "start", pullUnitOf(t, pushed.reference))
+	// Nothing else has become writable for the daemon.
+	if output, err := try("ostree-importctl", "--quiet", "export", pushed.reference, "tar:"+filepath.Dir(path)+"/os.tar"); err == nil {
+		t.Errorf("the daemon exports beside the repository: %s", output)
+	}
+}
+
+// A repository that somebody else makes is used too, without a restart.
+func TestRepositoryAppears(t *testing.T) {
+	pushed := newSite(t).push(t, "appears:1", noise("usr/lib/blob", 4096))
+	path := anotherRepository(t)
+	before := unitProperty(t, "MainPID")
+	if _, err := try("ostree-importctl", "images"); err == nil {
+		t.Error("images are listed without a repository")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ostree", "init", "--repo="+path, "--mode=bare")
+	run(t, "ostree-importctl", "--quiet", "pull", pushed.reference)
+	if after := unitProperty(t, "MainPID"); after != before {
+		t.Errorf("main process was %s before and is %s now", before, after)
+	}
+}
