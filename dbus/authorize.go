@@ -55,6 +55,9 @@ func fetching(action, image, target string, access importer.Access) (permission,
 	if err != nil {
 		return permission{}, invalidReference(err)
 	}
+	if _, _, isPath := ref.Image.Path(); !isPath && access.Opened() != nil {
+		return permission{}, invalidOption("%s is neither a file nor a directory, for which a descriptor could stand", ref.Image)
+	}
 	if ref.Image.Transport != reference.TransportRegistry || target != "" || !access.IsZero() {
 		action = actionImportUntrusted
 	}
@@ -62,7 +65,7 @@ func fetching(action, image, target string, access importer.Access) (permission,
 	if target != "" {
 		details["target"] = target
 	}
-	places := append(imagePlaces(ref.Image), accessPlaces(access)...)
+	places := append(imagePlaces(ref.Image, access.Opened()), accessPlaces(access)...)
 	return permission{action: action, details: details, places: places}, nil
 }
 

@@ -116,7 +116,7 @@ func (s *Server) importImage(c *call) ([]any, error) {
 
 // authorizeRequest is authorize for a request to fetch an image.
 func (s *Server) authorizeRequest(c *call, action string, r importer.Request, options []string) (daemon.Caller, error) {
-	p, err := fetching(action, r.Image, printedImage(r.Target), r.Access)
+	p, err := fetching(action, r.Image, printedImage(r.Target), r.Access.With(r.ImageFD))
 	if err != nil {
 		return daemon.Caller{}, err
 	}

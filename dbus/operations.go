@@ -70,7 +70,7 @@ func (s *Server) unencapsulate(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := fetching(actionImport, r.Image, r.Ref, r.Access)
+	p, err := fetching(actionImport, r.Image, r.Ref, r.Access.With(r.ImageFD))
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (s *Server) encapsulate(c *call) ([]any, error) {
 	p := permission{action: actionExport, details: map[string]string{
 		"image": r.Rev, "destination": r.Destination, "prior": printedImage(r.Prior),
 	}}
-	p.places = slices.Concat(destinationPlaces(r.Destination), originPlaces(r.Prior), accessPlaces(r.Access))
+	p.places = slices.Concat(destinationPlaces(r.Destination), originPlaces(r.Prior, r.PriorFD), accessPlaces(r.Access))
 	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Encapsulate(r, o.job, caller)
 	})
@@ -194,12 +194,12 @@ func (s *Server) compare(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access)
+	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access.With(r.ImageFD))
 	if err != nil {
 		return nil, err
 	}
 	if r.Other == "" {
-		p.places = append(p.places, originPlaces(r.Image)...)
+		p.places = append(p.places, originPlaces(r.Image, r.ImageFD)...)
 	}
 	caller, err := s.authorize(c, p, names)
 	if err != nil {
@@ -258,7 +258,7 @@ func (s *Server) checking(r *importer.UpdateRequest) (permission, error) {
 	}
 	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access)
 	if err == nil && asks {
-		p.places = append(p.places, originPlaces(r.Image)...)
+		p.places = append(p.places, originPlaces(r.Image, nil)...)
 	}
 	return p, err
 }

@@ -31,12 +31,13 @@ func importOptions(r *importer.Request) []option {
 		{name: "require-verified", value: &r.RequireVerified},
 		textOption("arch", &r.Architecture),
 		{name: "skip-gc", value: &r.SkipGC},
+		{name: "image-fd", value: &r.ImageFD},
 	}...)
 }
 
 func unencapsulateOptions(r *importer.UnencapsulateRequest) []option {
 	return append(accessOptions(&r.Access), digestOption(&r.Digest), layerJobsOption(&r.Jobs), textOption("write-ref", &r.Ref),
-		option{name: "skip-gc", value: &r.SkipGC})
+		option{name: "skip-gc", value: &r.SkipGC}, option{name: "image-fd", value: &r.ImageFD})
 }
 
 func encapsulateOptions(r *importer.EncapsulateRequest) []option {
@@ -58,6 +59,12 @@ func encapsulateOptions(r *importer.EncapsulateRequest) []option {
 		{name: "single-layer", value: &r.SingleLayer},
 		textOption("compression", &r.Compression),
 		textOption("prior", &r.Prior),
+		{name: "prior-fd", value: &r.PriorFD, check: func() error {
+			if r.Prior == "" {
+				return errors.New(`it needs "prior", the name of what it is`)
+			}
+			return nil
+		}},
 	}...)
 }
 
@@ -92,7 +99,7 @@ func verifyOptions(r *importer.VerifyRequest) []option {
 }
 
 func compareOptions(r *importer.CompareRequest) []option {
-	return append(accessOptions(&r.Access), option{name: "files", value: &r.Files})
+	return append(accessOptions(&r.Access), option{name: "files", value: &r.Files}, option{name: "image-fd", value: &r.ImageFD})
 }
 
 func updateOptions(r *importer.UpdateRequest) []option {

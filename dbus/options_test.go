@@ -95,15 +95,15 @@ func requests() map[string][2]bound {
 	return map[string][2]bound{
 		"Import": {bind(importOptions, importer.Request{
 			Target: "docker://example.com/other", NoRef: true, Digest: someDigest, Jobs: 7, DropSpecialFiles: true, Offline: true,
-			RequireBootable: true, RequireVerified: true, Architecture: "arm64", SkipGC: true, Access: someAccess,
+			RequireBootable: true, RequireVerified: true, Architecture: "arm64", SkipGC: true, Access: someAccess, ImageFD: someDescriptor("/dev"),
 		}, "image"), bind(importOptions, importer.Request{})},
 		"Init": {bind(initOptions, importer.InitRequest{Mode: "bare-user"}), bind(initOptions, importer.InitRequest{})},
 		"Unencapsulate": {bind(unencapsulateOptions, importer.UnencapsulateRequest{
-			Ref: "os/stable", Digest: someDigest, Jobs: 7, SkipGC: true, Access: someAccess,
+			Ref: "os/stable", Digest: someDigest, Jobs: 7, SkipGC: true, Access: someAccess, ImageFD: someDescriptor("/dev"),
 		}, "image"), bind(unencapsulateOptions, importer.UnencapsulateRequest{})},
 		"Encapsulate": {bind(encapsulateOptions, importer.EncapsulateRequest{
 			Labels: map[string]string{"k": "v", "empty": ""}, Cmd: []string{"/bin/sh", ""}, Architecture: "arm64", MaxLayers: 5,
-			SingleLayer: true, Compression: "zstd", Prior: "docker://x:1", Access: someAccess,
+			SingleLayer: true, Compression: "zstd", Prior: "docker://x:1", Access: someAccess, PriorFD: someDescriptor("/dev"),
 		}, "rev", "destination"), bind(encapsulateOptions, importer.EncapsulateRequest{})},
 		"Export": {
 			bind(exportOptions, importer.ExportRequest{Compression: "zstd", Access: someAccess}, "image", "destination"),
@@ -126,7 +126,7 @@ func requests() map[string][2]bound {
 			bind(verifyOptions, importer.VerifyRequest{}),
 		},
 		"Compare": {
-			bind(compareOptions, importer.CompareRequest{Files: true, Access: someAccess}, "image", "other"),
+			bind(compareOptions, importer.CompareRequest{Files: true, Access: someAccess, ImageFD: someDescriptor("/dev")}, "image", "other"),
 			bind(compareOptions, importer.CompareRequest{}),
 		},
 		"CheckUpdate": {
@@ -181,6 +181,9 @@ func TestOptionsAreTheFieldsOfTheRequest(t *testing.T) {
 // jsonFields are the names of a struct's fields, those of its Access among them.
 func jsonFields(of reflect.Type) (names []string) {
 	for i := range of.NumField() {
+		if !of.Field(i).IsExported() {
+			continue
+		}
 		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
 		if name == "access" {
 			names = append(names, jsonFields(of.Field(i).Type)...)

@@ -23,21 +23,21 @@ type place struct {
 	written bool // it is a destination
 }
 
-// imagePlaces returns the path of an image, if it has one.
-func imagePlaces(image reference.Image) []place {
-	if path, _, isPath := image.Path(); isPath {
+// imagePlaces returns the path of an image, if it has one that is opened: not if the caller has opened it.
+func imagePlaces(image reference.Image, opened *importer.Descriptor) []place {
+	if path, _, isPath := image.Path(); isPath && opened == nil {
 		return []place{{path: path}}
 	}
 	return nil
 }
 
-// originPlaces returns the path of the image that a text names, if it names one with a path.
-func originPlaces(text string) []place {
+// originPlaces is imagePlaces for the image that a text names, if it names one.
+func originPlaces(text string, opened *importer.Descriptor) []place {
 	image, isImage := storedImage(text)
 	if !isImage {
 		return nil
 	}
-	return imagePlaces(image)
+	return imagePlaces(image, opened)
 }
 
 // accessPlaces returns the paths of the files that say how a source is reached.

@@ -69,7 +69,7 @@ func (im *Importer) storedSide(name string) (side, error) {
 
 // originSide asks the origin of the image of this name.
 func (im *Importer) originSide(ctx context.Context, req CompareRequest, name string) (side, error) {
-	prepared, err := im.Prepare(ctx, Request{Image: req.Image, Access: req.Access})
+	prepared, err := im.Prepare(ctx, Request{Image: req.Image, Access: req.Access, ImageFD: req.ImageFD})
 	if err != nil {
 		return side{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
 // Descriptor is a file or directory that a caller has opened itself and passed. It takes the place of a path that this process
@@ -49,6 +50,15 @@ func (d *Descriptor) SetRights(r *dirfd.Rights) { d.rights, d.id.UID = r, r.UID 
 
 // File is the open file, which stays the Descriptor's.
 func (d *Descriptor) File() *os.File { return d.file }
+
+// IsOurs reports whether the image is at its path, as this process sees it, and of this process's user: then nothing keeps it from
+// the path.
+func (d *Descriptor) IsOurs(image reference.Image) bool {
+	path, _, isPath := image.Path()
+	var stat unix.Stat_t
+	return isPath && int(d.id.UID) == os.Geteuid() && unix.Stat(path, &stat) == nil &&
+		stat.Dev == d.id.Device && stat.Ino == d.id.Inode
+}
 
 // control calls f with the descriptor, which stays open meanwhile and is not set to block.
 func (d *Descriptor) control(f func(fd int) error) error {

@@ -97,7 +97,7 @@ func (im *Importer) priorManifest(ctx context.Context, req EncapsulateRequest) (
 	if err != nil {
 		return nil, &Error{Kind: KindInvalidReference, Stage: StageEncapsulate, Err: fmt.Errorf("the prior image: %w", err)}
 	}
-	source, err := im.openSource(ctx, prior.Image, req.Access)
+	source, err := im.openSource(ctx, prior.Image, req.Access.With(req.PriorFD))
 	if err != nil {
 		return nil, err
 	}

@@ -167,7 +167,7 @@ func (p *Prepared) reopen(ctx context.Context) error {
 	if err := p.checkSignature(ctx); err != nil {
 		return err
 	}
-	source, err := p.im.openSource(ctx, n.source.Image.Pinned(p.plan.ManifestDigest), p.plan.Request.Access)
+	source, err := p.im.openSource(ctx, n.source.Image.Pinned(p.plan.ManifestDigest), p.plan.Request.Access.With(p.plan.Request.ImageFD))
 	if err != nil {
 		return gone(classify(StageOpen, err))
 	}

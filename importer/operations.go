@@ -31,6 +31,8 @@ type UnencapsulateRequest struct {
 	// SkipGC keeps layers that no image needs any more, those of the commit too: of a later version fewer need to be fetched then.
 	SkipGC bool   `json:"skip-gc,omitempty"`
 	Access Access `json:"access,omitzero"`
+	// ImageFD is the image's file or directory, if the caller has opened it.
+	ImageFD *Descriptor `json:"image-fd,omitempty"`
 }
 
 // UnencapsulateResult is what Unencapsulate did.
@@ -56,8 +58,10 @@ type EncapsulateRequest struct {
 	SingleLayer  bool              `json:"single-layer,omitempty"`
 	Compression  string            `json:"compression,omitempty"` // gzip (the default), zstd or none
 	// Prior names an earlier image of the same system: what shared a layer in it does so again, so that hosts that have it fetch less.
-	Prior  string `json:"prior,omitempty"`
-	Access Access `json:"access,omitzero"` // of what is pushed to, and of Prior
+	Prior string `json:"prior,omitempty"`
+	// PriorFD is the file or directory of Prior, if the caller has opened it.
+	PriorFD *Descriptor `json:"prior-fd,omitempty"`
+	Access  Access      `json:"access,omitzero"` // of what is pushed to, and of Prior
 }
 
 // EncapsulateResult is the image that Encapsulate made.
@@ -239,6 +243,8 @@ type CompareRequest struct {
 	Other  string `json:"other,omitempty"`
 	Files  bool   `json:"files,omitempty"` // list files too, for which both must be stored
 	Access Access `json:"access,omitzero"`
+	// ImageFD is the file or directory that Image names at its origin, if the caller has opened it.
+	ImageFD *Descriptor `json:"image-fd,omitempty"`
 }
 
 // Comparison is the difference of two images. Sizes are compressed.

@@ -34,6 +34,8 @@ type Request struct {
 	// SkipGC keeps layers that no image needs any more after the import.
 	SkipGC bool   `json:"skip-gc,omitempty"`
 	Access Access `json:"access,omitzero"`
+	// ImageFD is the image's file or directory, if the caller has opened it.
+	ImageFD *Descriptor `json:"image-fd,omitempty"`
 }
 
 // Plan is what an import will do. It is plain data that survives a restart as JSON.

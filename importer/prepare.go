@@ -141,7 +141,7 @@ func (p *Prepared) planStored(pinned digest.Digest) bool {
 // load opens the image and fetches manifest and config into the plan, verified.
 func (p *Prepared) load(ctx context.Context, image reference.Image) (err error) {
 	req := p.plan.Request
-	if p.source, err = p.im.openSource(ctx, image, req.Access); err != nil {
+	if p.source, err = p.im.openSource(ctx, image, req.Access.With(req.ImageFD)); err != nil {
 		return err
 	}
 	raw, dgst, err := p.source.Manifest(ctx)

@@ -40,12 +40,23 @@ type Access struct {
 	// AuthFD takes the place of AuthFile, and KeyFDs those of the DecryptionKeys that are files, in their order.
 	AuthFD *Descriptor   `json:"authfile-fd,omitempty"`
 	KeyFDs []*Descriptor `json:"decryption-key-fds,omitempty"`
+
+	opened *Descriptor
 }
+
+// With is the access to an image that the caller has opened; nil for one that it has not.
+func (a Access) With(image *Descriptor) Access {
+	a.opened = image
+	return a
+}
+
+// Opened is the image if the caller has opened it, or nil.
+func (a Access) Opened() *Descriptor { return a.opened }
 
 // IsZero tells whether nothing is asked for; an empty list of keys is none.
 func (a Access) IsZero() bool {
 	return a.AuthFile == "" && !a.Anonymous && a.CertDir == "" && !a.SkipTLSVerify && len(a.DecryptionKeys) == 0 &&
-		a.AuthFD == nil && len(a.KeyFDs) == 0
+		a.AuthFD == nil && len(a.KeyFDs) == 0 && a.opened == nil
 }
 
 // KeyFile parts a decryption key as ocicrypt-keys(7) and skopeo write it: the path of a file, and a password that begins with the

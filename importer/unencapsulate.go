@@ -16,7 +16,9 @@ func (im *Importer) Unencapsulate(ctx context.Context, req UnencapsulateRequest,
 	if err := im.checkWriteRef(req.Ref); err != nil {
 		return nil, err
 	}
-	p, err := im.Prepare(ctx, Request{Image: req.Image, NoRef: true, Digest: req.Digest, Jobs: req.Jobs, SkipGC: req.SkipGC, Access: req.Access})
+	p, err := im.Prepare(ctx, Request{
+		Image: req.Image, NoRef: true, Digest: req.Digest, Jobs: req.Jobs, SkipGC: req.SkipGC, Access: req.Access, ImageFD: req.ImageFD,
+	})
 	if err != nil {
 		return nil, err
 	}

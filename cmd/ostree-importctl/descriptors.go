@@ -1,29 +1,47 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
 // open opens what a request to the daemon names of the caller's files, with the
 // caller's rights: the daemon's unit hides /tmp, /home and /root from it.
-func open(request any) error {
+func open(request any) (err error) {
 	switch r := request.(type) {
 	case *importer.Request:
+		if r.ImageFD, err = openImage(r.Image); err != nil && !r.Offline {
+			return err
+		}
 		return openAccess(&r.Access)
 	case *importer.UnencapsulateRequest:
+		if r.ImageFD, err = openImage(r.Image); err != nil {
+			return err
+		}
 		return openAccess(&r.Access)
 	case *importer.EncapsulateRequest:
+		if r.PriorFD, err = openImage(r.Prior); err != nil {
+			return err
+		}
 		return openAccess(&r.Access)
 	case *importer.ExportRequest:
 		return openAccess(&r.Access)
 	case *importer.VerifyRequest:
 		return openAccess(&r.Access)
 	case *importer.CompareRequest:
+		if r.Other != "" {
+			return openAccess(&r.Access)
+		}
+		if r.ImageFD, err = openImage(r.Image); err != nil {
+			return err
+		}
 		return openAccess(&r.Access)
 	}
 	return nil
@@ -48,6 +66,36 @@ func openAccess(access *importer.Access) (err error) {
 		access.KeyFDs = append(access.KeyFDs, opened)
 	}
 	return nil
+}
+
+// openImage opens an image that is a file or a directory; nil for one that is
+// not. It is an error that there is none; of one that cannot be opened here the
+// daemon says why.
+func openImage(text string) (*importer.Descriptor, error) {
+	ref, err := reference.Parse(text)
+	if err != nil {
+		return nil, nil
+	}
+	path, _, isPath := ref.Image.Path()
+	if !isPath {
+		return nil, nil
+	}
+	flags := os.O_RDONLY | unix.O_NONBLOCK
+	if ref.Image.Transport == reference.TransportOCI || ref.Image.Transport == reference.TransportDir {
+		flags = unix.O_PATH | unix.O_DIRECTORY
+	}
+	f, err := os.OpenFile(path, flags, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &importer.Error{Kind: importer.KindReferenceNotFound, Stage: importer.StageOpen, Err: err}
+	}
+	if err != nil {
+		return nil, nil
+	}
+	d, err := importer.NewDescriptor(f)
+	if err != nil {
+		return nil, nil
+	}
+	return d, nil
 }
 
 // openFile opens the file that an option names. A pipe must not block.

@@ -12,6 +12,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 	"github.com/ostree-importd/ostree-importd/tests/fixture/ociimage"
+	"github.com/ostree-importd/ostree-importd/tests/ocimodel"
 )
 
 // Paths of the caller that the daemon's unit hides from it are called that, and not missing; nothing is written there.
@@ -62,6 +63,47 @@ func TestHiddenPaths(t *testing.T) {
 	entries, err := os.ReadDir(hidden)
 	if err != nil || len(entries) != 4 {
 		t.Errorf("%s, %v, want what the test has put there", entries, err)
+	}
+}
+
+// Images that only the caller sees are imported all the same, from whatever they are in.
+func TestHiddenImages(t *testing.T) {
+	hidden := t.TempDir()
+	s := newStage(t, fixture.DaemonOptions{Hidden: []string{hidden}})
+	layers := []ocimodel.Layer{files("a", "b"), files("c")}
+	layout := "oci:" + hidden + "/layout:os/1"
+	if err := build(t, ociimage.Spec{}, layers...).WriteLayout(hidden+"/layout", "os/1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range []string{
+		layout, "oci-archive:" + hidden + "/oci.tar:os/1", "docker-archive:" + hidden + "/docker.tar:example.com/os:1", "dir:" + hidden + "/dir",
+	} {
+		t.Run(image, func(t *testing.T) {
+			if image != layout {
+				fixture.MustRun(t, "skopeo", "copy", "--insecure-policy", layout, image)
+			}
+			fixture.MustRun(t, "chmod", "-R", "go=", hidden)
+			result := pulled(t, fixture.Run(t, s.bus.Ctl(t, "pull", "--json", image)))
+			if result.Reference != "ostree-unverified-image:"+image {
+				t.Errorf("stored as %s", result.Reference)
+			}
+			wantTree(t, s.repo, result.Commit, layers...)
+			fixture.MustRun(t, s.bus.Ctl(t).Path, "--address="+s.bus.Address, "prepare", image)
+			fixture.MustRun(t, s.bus.Ctl(t).Path, "--address="+s.bus.Address, "diff", image)
+		})
+	}
+	for image, want := range map[string]string{
+		"oci:" + hidden + "/nothing:1":        "no such file",
+		"oci:" + hidden + "/layout:other":     `"other"`,
+		"oci-archive:" + hidden + "/layout:1": "layout",
+	} {
+		out := fixture.Run(t, s.bus.Ctl(t, "pull", image))
+		if out.Code == 0 || !strings.Contains(out.Stderr, want) || strings.Contains(out.Stderr, "ostree-importd-image") {
+			t.Errorf("%s exits %d: %s", image, out.Code, out.Stderr)
+		}
+	}
+	if left, err := filepath.Glob("/var/tmp/ostree-importd-image-*"); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
 	}
 }
 

@@ -43,12 +43,30 @@ func openSource(log logrus.FieldLogger) importer.OpenFunc {
 			return nil, err
 		}
 		config.Policy, config.User = policy, user
+		if passed := access.Opened(); passed != nil && !passed.IsOurs(image) {
+			return openPassed(ctx, config, image, access)
+		}
 		opened, err := proxyclient.OpenSource(ctx, config, image.String())
 		if err != nil {
 			return nil, withOpenHint(image, access, sourceError(err))
 		}
 		return source{opened}, nil
 	}
+}
+
+// openPassed opens an image that the caller has opened.
+func openPassed(
+	ctx context.Context, config proxyclient.Config, image reference.Image, access importer.Access,
+) (importer.Source, error) {
+	passed, err := copyPassed(ctx, image, access.Opened(), config.User)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := proxyclient.OpenSource(ctx, config, passed.image.String())
+	if err != nil {
+		return nil, errors.Join(withOpenHint(image, access, passed.rename(sourceError(err))), passed.close())
+	}
+	return passedSource{source{opened}, passed}, nil
 }
 
 // withOpenHint says what helps when an image cannot be opened.
