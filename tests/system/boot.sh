@@ -13,7 +13,7 @@ mount -t overlay overlay \
 	-o "lowerdir=$root,upperdir=$machine/upper,workdir=$machine/work" "$machine/root"
 cp -a "$work/install/." "$machine/root/"
 install -D "$work/system.test" "$machine/root/importd/system.test"
-install -m644 "$here/../../docs/dbus-api.md" "$machine/root/importd/"
+install -m644 "$here/../../docs/dbus-api.md" "$here/../../README.md" "$machine/root/importd/"
 # What a package does when it is installed.
 chroot "$machine/root" systemd-sysusers
 

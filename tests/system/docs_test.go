@@ -124,3 +124,33 @@ func TestDocumentedCalls(t *testing.T) {
 	checkJobs(t)
 	run(t, "systemctl", "stop", unit) // and with it the log level
 }
+
+// TestTour runs the README's tour, as it is printed, on a machine that has no repository.
+func TestTour(t *testing.T) {
+	newExampleSite(t).push(t, "os:stable", somewhat, noise("usr/lib/blob", 1<<20))
+	withoutRepository(t)
+	forgetJobs(t)
+	t.Cleanup(func() {
+		run(t, "sh", "-c", "systemctl disable --now 'ostree-importd-pull@*.timer'; rm -rf /srv/*")
+	})
+	run(t, "sh", "-eux", "-c", commands(t, "README.md", "## A minute's tour"))
+	if images := run(t, "ostree-importctl", "images"); !strings.Contains(images, "docker://"+exampleHost+"/os:stable") {
+		t.Errorf("the images are\n%s", images)
+	}
+	checkJobs(t)
+}
+
+// withoutRepository leaves the machine without a repository until the end of the test.
+func withoutRepository(t *testing.T) {
+	t.Helper()
+	kept, link := filepath.Dir(filepath.Dir(physical))+"/kept", filepath.Dir(repository)
+	run(t, "systemctl", "stop", unit)
+	run(t, "mv", filepath.Dir(physical), kept)
+	run(t, "rm", link)
+	t.Cleanup(func() {
+		run(t, "systemctl", "stop", unit)
+		run(t, "rm", "-rf", filepath.Dir(physical), link)
+		run(t, "mv", kept, filepath.Dir(physical))
+		run(t, "ln", "-s", "sysroot/ostree", link)
+	})
+}
