@@ -3,9 +3,14 @@
 package system
 
 import (
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 )
@@ -36,6 +41,7 @@ func TestPasswordAtTheTerminal(t *testing.T) {
 			terminal := fixture.StartTerminal(t, exec.Command("systemd-run", append(args, "pull", image)...), 120, 40)
 			if test.password != "" {
 				terminal.Await(t, "Password:")
+				awaitQuestion(t)
 				terminal.Type(t, test.password+"\n")
 			}
 			code := terminal.Wait(t)
@@ -48,4 +54,23 @@ func TestPasswordAtTheTerminal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// awaitQuestion waits until pkttyagent reads the password: it prints its question first, and then switches the echo off and
+// drops what was typed until then.
+func awaitQuestion(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(fixture.Timeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		name, _ := try("ps", "-o", "tty=", "-C", "pkttyagent")
+		terminal, err := os.OpenFile("/dev/"+name, os.O_RDWR|syscall.O_NOCTTY, 0)
+		if err != nil {
+			continue
+		}
+		state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+		terminal.Close()
+		if err == nil && state.Lflag&unix.ECHO == 0 {
+			return
+		}
+	}
+	t.Fatal("pkttyagent does not switch the echo off")
 }
