@@ -87,15 +87,8 @@ func (m *Manager) closeSource(j *job, prepared *importer.Prepared) {
 
 // planned takes note of what a running job is going to do.
 func (m *Manager) planned(j *job, plan importer.Plan) {
-	p := importer.Progress{
-		Stage:       importer.StagePlan,
-		BytesTotal:  plan.BytesToFetch,
-		BytesCached: plan.BytesTotal - plan.BytesToFetch,
-	}
-	p.LayersTotal = distinctLayers(&plan)
-	p.LayersCached = p.LayersTotal - plan.LayersToFetch
 	m.mu.Lock()
 	j.manifest = plan.ManifestDigest
 	m.mu.Unlock()
-	m.progress(j, p)
+	m.progress(j, plan.Progress())
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -126,18 +125,10 @@ func Results[T any](s JobStatus) (*T, error) {
 
 // Fraction is the part of the job that is done, between 0 and 1, or -1 when that is not known.
 func (s JobStatus) Fraction() float64 {
-	p := s.Progress
-	switch toFetch := p.LayersTotal - p.LayersCached; {
-	case s.Result == ResultDone, p.Stage == importer.StageMerge, p.Stage == importer.StageLand:
+	if s.Result == ResultDone {
 		return 1
-	case p.StepsTotal > 0:
-		return min(1, float64(p.Steps)/float64(p.StepsTotal))
-	case p.BytesTotal > 0:
-		return min(1, float64(p.Bytes)/float64(p.BytesTotal))
-	case toFetch > 0:
-		return min(1, float64(p.LayersDone)/float64(toFetch))
 	}
-	return -1
+	return s.Progress.Fraction
 }
 
 // statusText is the line for people that belongs to a status. A job that is done has its own.
@@ -166,42 +157,50 @@ func waitText(s JobStatus) string {
 
 // stageText says what a running job is at.
 func stageText(s JobStatus) string {
-	p := s.Progress
-	switch p.Stage {
+	switch p := s.Progress; p.Stage {
 	case importer.StageWait:
 		return waitText(s)
-	case importer.StageInit:
-		return "making the repository"
-	case importer.StageManifest, importer.StageConfig:
-		return "reading the manifest"
-	case importer.StagePlan:
-		return "looking for layers that are present"
 	case importer.StageFetch, importer.StageVerify, importer.StageLayer:
-		percent := math.Floor(100 * max(0, s.Fraction()))
-		return fmt.Sprintf("fetching %d/%d layers, %.0f %%", p.LayersDone, p.LayersTotal-p.LayersCached, percent)
+		return fmt.Sprintf("fetching %d/%d layers, %d %%", p.LayersDone, p.LayersTotal-p.LayersCached, Percent(p))
 	case importer.StageMerge:
 		return fmt.Sprintf("merging %d layers", p.LayersTotal)
-	case importer.StageLand:
-		return "writing the image to the repository"
-	case importer.StageSignature:
-		return "checking signatures"
-	case importer.StageCollect:
-		return "looking for what nothing needs"
-	case importer.StageCopy:
-		return "copying the image"
-	case importer.StageCheck:
-		return "checking objects"
-	case importer.StageRepair:
-		return "repairing"
 	case importer.StageEncapsulate:
 		if p.LayersTotal > 0 {
 			return fmt.Sprintf("making the layers, %d of %d", p.LayersDone, p.LayersTotal)
 		}
-		return "making the layers"
-	case importer.StageExport:
-		return "writing the image out"
-	case importer.StagePush:
-		return "pushing the image"
+	}
+	return StageText(s.Progress.Stage)
+}
+
+// Percent is how much of an operation is done, 0 while that is not known.
+func Percent(p importer.Progress) int { return int(100 * max(0, p.Fraction)) }
+
+// stageTexts are those of StageText.
+var stageTexts = map[importer.Stage]string{
+	importer.StageWait:        "waiting for others",
+	importer.StageInit:        "making the repository",
+	importer.StageManifest:    "reading the manifest",
+	importer.StageConfig:      "reading the manifest",
+	importer.StagePlan:        "comparing layers",
+	importer.StageFetch:       "fetching layers",
+	importer.StageVerify:      "fetching layers",
+	importer.StageLayer:       "fetching layers",
+	importer.StageMerge:       "merging layers",
+	importer.StageLand:        "writing the image",
+	importer.StageSignature:   "checking signatures",
+	importer.StageCollect:     "collecting garbage",
+	importer.StageCopy:        "copying the image",
+	importer.StageCheck:       "checking objects",
+	importer.StageRepair:      "repairing",
+	importer.StageEncapsulate: "making the layers",
+	importer.StageExport:      "exporting the image",
+	importer.StagePush:        "pushing the image",
+}
+
+// StageText says in a few words, which fit on a narrow display, what an operation is at.
+func StageText(stage importer.Stage) string {
+	if text, known := stageTexts[stage]; known {
+		return text
 	}
 	return "opening the image"
 }

@@ -165,6 +165,7 @@ func (m *Manager) newJob(t task, caller Caller) (*job, error) {
 			CallerUnit:  caller.Unit,
 			State:       StateQueued,
 			Cancellable: true,
+			Progress:    importer.Progress{Fraction: -1},
 		},
 	}
 	j.status.StatusText = statusText(j.status)

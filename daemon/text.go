@@ -41,8 +41,8 @@ func PlanText(plan *importer.Plan, name string) string {
 	if plan.AlreadyPresent {
 		return text + ", nothing new"
 	}
-	all := distinctLayers(plan)
-	return text + fmt.Sprintf(", %s to fetch, %s", SizeText(plan.BytesToFetch), PresentText(all-plan.LayersToFetch, all))
+	p := plan.Progress()
+	return text + fmt.Sprintf(", %s to fetch, %s", SizeText(p.BytesTotal), PresentText(p.LayersCached, p.LayersTotal))
 }
 
 // line joins the parts of a text that are not empty.
@@ -63,15 +63,6 @@ func layerCounts(layers []importer.LayerResult) (fetched, all int) {
 		}
 	}
 	return fetched, len(seen)
-}
-
-// distinctLayers counts a layer that an image repeats once.
-func distinctLayers(plan *importer.Plan) int {
-	distinct := map[digest.Digest]bool{}
-	for _, l := range plan.Layers {
-		distinct[l.Digest] = true
-	}
-	return len(distinct)
 }
 
 // changeText names the version that a name stands for, and the one before if that was another. Versions that do not tell two

@@ -218,7 +218,7 @@ func TestChunksAreShared(t *testing.T) {
 		t.Errorf("result %+v", res)
 	}
 	last := samples[len(samples)-1]
-	if last.LayersDone != len(want) || last.LayersCached != last.LayersTotal-len(want) || last.Bytes != last.BytesTotal || last.Stage != StageLand {
+	if last.LayersDone != len(want) || last.LayersCached != last.LayersTotal-len(want) || last.Bytes != last.BytesTotal || last.Stage != StageCollect {
 		t.Errorf("the last sample is %+v", last)
 	}
 	h.checkClean(h.refs())

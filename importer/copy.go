@@ -28,6 +28,7 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 		}
 		target = parsed.Image
 	}
+	progress = steady(progress)
 	destination, err := im.openDestination(ctx, req.Repository)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,9 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 		return nil, err
 	}
 	if progress != nil {
-		progress(Progress{Stage: StageCopy, LayersTotal: len(layers)})
+		p := unmeasured(StageCopy)
+		p.LayersTotal = len(layers)
+		progress(p)
 	}
 	crashpoint.Pass("copy begun")
 	if destination != im.repo {

@@ -32,9 +32,10 @@ func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, pro
 	if opts.Prior, err = im.priorManifest(ctx, req); err != nil {
 		return nil, err
 	}
+	progress = steady(progress)
 	var res *EncapsulateResult
 	err = im.deliver(ctx, dest, req.Access, progress, func(to reference.Image, how ocilayout.Options) (layers int, err error) {
-		if res, err = im.writeEncapsulated(ctx, commit, to, opts, how, progress); err != nil {
+		if res, err = im.writeEncapsulated(ctx, commit, to, opts, how, writing(dest, progress)); err != nil {
 			return 0, stopped(ctx, StageEncapsulate, classifyWritten(classify(StageEncapsulate, err), err))
 		}
 		return len(res.Layers), nil
@@ -130,7 +131,10 @@ func (im *Importer) writeEncapsulated(
 	var report func(encapsulate.Progress)
 	if progress != nil {
 		report = func(p encapsulate.Progress) {
-			progress(Progress{Stage: StageEncapsulate, LayersTotal: p.LayersTotal, LayersDone: p.Layers, Bytes: p.Bytes, BytesTotal: p.BytesTotal})
+			progress(Progress{
+				Stage: StageEncapsulate, Fraction: fraction(p.Bytes, p.BytesTotal),
+				LayersTotal: p.LayersTotal, LayersDone: p.Layers, Bytes: p.Bytes, BytesTotal: p.BytesTotal,
+			})
 		}
 	}
 	made, err := encapsulate.Encapsulate(ctx, im.repo, commit, w, opts, report)

@@ -25,11 +25,12 @@ func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func
 	if err != nil {
 		return nil, err
 	}
+	progress = steady(progress)
 	var res *ExportResult
 	err = im.deliver(ctx, dest.Image, req.Access, progress, func(to reference.Image, how ocilayout.Options) (layers int, err error) {
 		written := dest
 		written.Image = to
-		res, layers, err = im.writeExport(ctx, req, written, compression, how, progress)
+		res, layers, err = im.writeExport(ctx, req, written, compression, how, writing(dest.Image, progress))
 		return layers, err
 	})
 	if err != nil {
@@ -143,7 +144,7 @@ func exportSteps(progress func(Progress)) func(total uint64) {
 	return func(total uint64) {
 		if done++; done == total || time.Since(last) >= sampleInterval {
 			last = time.Now()
-			progress(Progress{Stage: StageExport, Steps: done, StepsTotal: total})
+			progress(steps(StageExport, done, total))
 		}
 	}
 }

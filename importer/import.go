@@ -17,36 +17,39 @@ import (
 //
 // progress may be nil. It is called by one goroutine, at most five times a second plus once for each stage that begins and
 // once at the end, and must not block; Import returns after the last call. When it has been called with StageLand the
-// image ref is about to be written.
+// image ref is about to be written, and with StageCollect it is.
 //
 // Meanwhile nothing is collected; at the end what no image needs any more is, unless the request says otherwise, nothing names what
 // was fetched, or somebody else works on the repository.
 func (p *Prepared) Import(ctx context.Context, progress func(Progress)) (*Result, error) {
 	p.im.Sweep(ctx)
-	lock, err := p.im.lock(ctx, StagePlan, false, progress)
+	r := newReporter(&p.plan, steady(progress))
+	defer r.close()
+	lock, err := p.im.lock(ctx, StagePlan, false, func(wait Progress) { r.enter(wait.Stage) })
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Close()
-	res, err := p.importLocked(ctx, progress)
+	res, err := p.importLocked(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	// A commit that no ref names lasts as long as the refs of its layers.
 	if req := p.plan.Request; !res.AlreadyPresent && (!req.NoRef || p.writeRef != "") && !req.SkipGC {
 		lock.Close()
+		r.enter(StageCollect)
 		p.im.collectAfter(ctx)
 	}
 	return res, nil
 }
 
 // importLocked does the work of Import while nobody collects.
-func (p *Prepared) importLocked(ctx context.Context, progress func(Progress)) (*Result, error) {
+func (p *Prepared) importLocked(ctx context.Context, r *reporter) (*Result, error) {
+	r.leaveWait()
 	if err := p.begin(ctx); err != nil {
 		return nil, stopped(ctx, StagePlan, err)
 	}
-	r := newReporter(&p.plan, progress)
-	defer r.close()
+	r.replan(&p.plan)
 	if p.plan.AlreadyPresent {
 		p.noteSignature(ctx)
 		return p.result(true, 0)

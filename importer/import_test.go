@@ -383,11 +383,11 @@ func TestProgress(t *testing.T) {
 		}
 	})
 	h.must(err)
-	if want := []Stage{StageFetch, StageMerge, StageLand}; !slices.Equal(stages, want) {
+	if want := []Stage{StageFetch, StageMerge, StageLand, StageCollect}; !slices.Equal(stages, want) {
 		t.Errorf("stages %v, want %v", stages, want)
 	}
 	size := [2]uint64{uint64(image.manifest.Layers[0].Size), uint64(image.manifest.Layers[1].Size)}
-	want := Progress{Stage: StageLand, LayersTotal: 2, LayersCached: 1, LayersDone: 1, Bytes: size[1], BytesCached: size[0], BytesTotal: size[1], Running: []LayerProgress{}}
+	want := Progress{Stage: StageCollect, Fraction: maxFraction, LayersTotal: 2, LayersCached: 1, LayersDone: 1, Bytes: size[1], BytesCached: size[0], BytesTotal: size[1], Running: []LayerProgress{}}
 	if toJSON(t, last) != toJSON(t, want) {
 		t.Errorf("last progress %+v, want %+v", last, want)
 	}

@@ -21,6 +21,7 @@ func (im *Importer) Prune(ctx context.Context, req PruneRequest, progress func(P
 		return nil, err
 	}
 	im.Sweep(ctx)
+	progress = steady(progress)
 	lock, err := im.lock(ctx, StageCollect, true, progress)
 	if err != nil {
 		return nil, err
@@ -48,7 +49,7 @@ func prunePolicy(req PruneRequest) (collect.Policy, error) {
 func (im *Importer) prune(ctx context.Context, policy collect.Policy, dryRun bool, progress func(Progress)) (*PruneResult, error) {
 	report := func(done, total int) {
 		if progress != nil {
-			progress(Progress{Stage: StageCollect, Steps: uint64(done), StepsTotal: uint64(total)})
+			progress(steps(StageCollect, uint64(done), uint64(total)))
 		}
 	}
 	report(0, 0)
@@ -152,7 +153,7 @@ func (im *Importer) lock(ctx context.Context, stage Stage, exclusive bool, progr
 func waiting(progress func(Progress)) func() {
 	return func() {
 		if progress != nil {
-			progress(Progress{Stage: StageWait})
+			progress(unmeasured(StageWait))
 		}
 	}
 }
@@ -172,6 +173,7 @@ func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func
 		refs[i] = ref
 	}
 	im.Sweep(ctx)
+	progress = steady(progress)
 	lock, err := im.lock(ctx, StageCollect, true, progress)
 	if err != nil {
 		return nil, err

@@ -65,6 +65,17 @@ func openPlace(dest reference.Image) (*destination.Place, error) {
 	return nil, nil
 }
 
+// writtenPart is how much of the delivery by a push is done when the image is written to the layout that is pushed.
+const writtenPart = 0.5
+
+// writing passes the samples of writing an image on, as the part that it is of the image's delivery to dest.
+func writing(dest reference.Image, progress func(Progress)) func(Progress) {
+	if !isPushed(dest.Transport) {
+		return progress
+	}
+	return part(progress, 0, writtenPart)
+}
+
 // deliver has write write an image to dest, or to a temporary layout that is then pushed there. write returns the number of layers.
 // Errors are those of write as they are, and those of a push.
 func (im *Importer) deliver(
@@ -93,7 +104,7 @@ func (im *Importer) deliver(
 		return err
 	}
 	if progress != nil {
-		progress(Progress{Stage: StagePush, LayersTotal: layers})
+		progress(Progress{Stage: StagePush, Fraction: writtenPart, LayersTotal: layers})
 	}
 	to := dest
 	if place != nil {

@@ -15,18 +15,19 @@ import (
 // repair mends the images that can be mended, one after the other, and brings res up to date. That an image can't be mended is no error.
 func (v *verification) repair(ctx context.Context, req VerifyRequest, res *VerifyResult, progress func(Progress)) error {
 	failures := map[string]error{}
-	for _, image := range v.images {
+	each := (1 - 2*checkedPart) / float64(len(v.images))
+	for i, image := range v.images {
 		if image.State != StateDamaged || image.unknown {
 			continue
 		}
-		if err := v.im.repairImage(ctx, image.ref, req, res, progress); err != nil {
+		if err := v.im.repairImage(ctx, image.ref, req, res, part(progress, checkedPart+each*float64(i), checkedPart+each*float64(i+1))); err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			failures[image.ref.Name] = err
 		}
 	}
-	after, err := v.im.look(ctx, v.names(), progress)
+	after, err := v.im.look(ctx, v.names(), part(progress, 1-checkedPart, 1))
 	if err != nil {
 		return err
 	}

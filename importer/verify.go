@@ -16,12 +16,20 @@ import (
 // maxDamage is how many damages of one image are listed.
 const maxDamage = 1000
 
+// checkedPart is how much of a verification that repairs is done after its first check, and left before its second one.
+const checkedPart = 0.3
+
 // Verify reads every object of the images, and makes their merges once more and compares them with what is stored. With Repair
 // it fetches damaged layers again, lands them, and verifies again. Damage is a result, no error, and so is what could not be checked. The
 // check itself writes nothing. progress may be nil.
 func (im *Importer) Verify(ctx context.Context, req VerifyRequest, progress func(Progress)) (*VerifyResult, error) {
 	im.Sweep(ctx)
-	v, err := im.look(ctx, req.Images, progress)
+	progress = steady(progress)
+	checking := progress
+	if req.Repair {
+		checking = part(progress, 0, checkedPart)
+	}
+	v, err := im.look(ctx, req.Images, checking)
 	if err != nil {
 		return nil, stopped(ctx, StageCheck, classify(StageCheck, err))
 	}
@@ -107,7 +115,7 @@ func (im *Importer) check(ctx context.Context, refs []ostreerepo.Ref, progress f
 	}
 	err := v.checker.Run(ctx, func(done, total int) {
 		if progress != nil {
-			progress(Progress{Stage: StageCheck, Steps: uint64(done), StepsTotal: uint64(total)})
+			progress(steps(StageCheck, uint64(done), uint64(total)))
 		}
 	})
 	if err != nil {
