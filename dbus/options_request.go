@@ -77,7 +77,7 @@ func copyOptions(r *importer.CopyRequest) []option {
 }
 
 func removeOptions(r *importer.RemoveRequest) []option {
-	return []option{{name: "skip-gc", value: &r.SkipGC}}
+	return []option{{name: "force", value: &r.Force}, {name: "skip-gc", value: &r.SkipGC}}
 }
 
 func pruneOptions(r *importer.PruneRequest) []option {

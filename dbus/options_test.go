@@ -114,7 +114,7 @@ func requests() map[string][2]bound {
 			bind(copyOptions, importer.CopyRequest{}),
 		},
 		"RemoveImages": {
-			bind(removeOptions, importer.RemoveRequest{SkipGC: true}, "images"),
+			bind(removeOptions, importer.RemoveRequest{Force: true, SkipGC: true}, "images"),
 			bind(removeOptions, importer.RemoveRequest{}),
 		},
 		"Prune": {

@@ -28,7 +28,7 @@ const (
 	KindNotBootable          Kind = "NotBootable"          // the image is not one that a host boots from
 	KindWrongArchitecture    Kind = "WrongArchitecture"    // the image is for another architecture
 	KindOffline              Kind = "Offline"              // it would need the network, which was ruled out
-	KindImageInUse           Kind = "ImageInUse"           // a deployment needs the image
+	KindImageInUse           Kind = "ImageInUse"           // a deployment uses the image
 	KindNoSuchImage          Kind = "NoSuchImage"          // no stored image of that name
 	KindNoSpace              Kind = "NoSpace"              // the repository's file system is full
 	KindReadOnly             Kind = "ReadOnly"             // the repository's file system is read-only

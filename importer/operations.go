@@ -88,7 +88,9 @@ type EncapsulatedLayer struct {
 // RemoveRequest asks for images to be dropped. An image that isn't stored is no error.
 type RemoveRequest struct {
 	Images []string `json:"images"`
-	SkipGC bool     `json:"skip-gc,omitempty"`
+	// Force drops also images that a deployment uses: they lose their names, and keep the layers that the deployment needs.
+	Force  bool `json:"force,omitempty"`
+	SkipGC bool `json:"skip-gc,omitempty"`
 }
 
 // RemoveResult is what Remove did.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/ostree-importd/ostree-importd/importer/collect"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
@@ -158,8 +159,8 @@ func waiting(progress func(Progress)) func() {
 	}
 }
 
-// Remove drops images and then, unless the request says otherwise, what only they needed. An image that a deployment uses
-// loses its name, and keeps its layers. progress may be nil.
+// Remove drops images and then, unless the request says otherwise, what only they needed. One that a deployment uses is an error of kind
+// ImageInUse, and none is dropped, unless the request says otherwise. progress may be nil.
 func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func(Progress)) (*RemoveResult, error) {
 	if len(req.Images) == 0 {
 		return nil, &Error{Kind: KindInvalidOption, Stage: StageReference, Err: errors.New("no image is named")}
@@ -191,6 +192,11 @@ func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func
 		}
 		drop, res.Removed = append(drop, ref, reference.RecordRef(ref)), append(res.Removed, req.Images[i])
 	}
+	if !req.Force {
+		if err := im.checkUnused(drop); err != nil {
+			return nil, err
+		}
+	}
 	crashpoint.Pass("remove decided")
 	if err := im.repo.DeleteRefs(ctx, drop...); err != nil {
 		return nil, stopped(ctx, StageCollect, classify(StageCollect, err))
@@ -202,6 +208,33 @@ func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func
 		}
 	}
 	return res, nil
+}
+
+// checkUnused returns an error if a deployment uses one of the images that are to be dropped; refs of anything else are passed over.
+func (im *Importer) checkUnused(refs []string) error {
+	deployments, err := collect.FindDeployments(im.repo)
+	if err != nil {
+		return classify(StageCollect, err)
+	}
+	for _, ref := range refs {
+		commit, err := im.repo.Resolve(ref)
+		if err != nil || !strings.HasPrefix(ref, reference.ImagePrefix+"/") {
+			continue
+		}
+		use := deployments.Use(ref, commit)
+		if use == "" {
+			continue
+		}
+		name := ref
+		if image, err := reference.ImageOfRef(ref); err == nil {
+			name = image.String()
+		}
+		return &Error{
+			Kind: KindImageInUse, Stage: StageCollect, Err: fmt.Errorf("%s is in use: %s", name, use),
+			Hint: "deploy another image first, or drop it nevertheless with --force",
+		}
+	}
+	return nil
 }
 
 // storedRef is the ref of a stored image that is named in any form, or, for one whose name can't be read, by the ref itself.

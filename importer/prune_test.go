@@ -270,3 +270,36 @@ func TestKeepLastOfEqualAge(t *testing.T) {
 		t.Errorf("%d images went, left are %+v", done.Images, images)
 	}
 }
+
+func TestRemoveOfAnImageInUse(t *testing.T) {
+	registry := &testRegistry{images: family(t, 2)}
+	h := newHost(t, ostreerepo.ModeBareUser, registry)
+	for name := range registry.images {
+		h.mustPull(Request{Image: name})
+	}
+	h.ostree("refs", "--create=ostree/0/1/0", "ostree/container/image/docker_3A__2F__2F_example_2E_com/os_3A_1")
+	const used, free = "docker://example.com/os:1", "docker://example.com/os:0"
+	refs := h.refs()
+	for _, images := range [][]string{
+		{used}, {"ostree-unverified-registry:example.com/os:1"}, {free, used}, {"docker://example.com/none:1", used},
+		{"ostree/container/image/docker_3A__2F__2F_example_2E_com/os_3A_1"},
+	} {
+		_, err := h.im.Remove(t.Context(), RemoveRequest{Images: images}, nil)
+		want := "collect: " + used + " is in use: the deployment ostree/0/1/0 is its commit; "
+		if KindOf(err) != KindImageInUse || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "--force") {
+			t.Errorf("%q: %v", images, err)
+		}
+		if h.refs() != refs {
+			t.Fatalf("%q: the refs have changed", images)
+		}
+	}
+	if _, err := h.im.Remove(t.Context(), RemoveRequest{Images: []string{free}}, nil); err != nil {
+		t.Error(err)
+	}
+	res, err := h.im.Remove(t.Context(), RemoveRequest{Images: []string{used}, Force: true}, nil)
+	h.must(err)
+	if len(res.Removed) != 1 || res.Collected == nil || res.Collected.Layers != 0 || h.blobRefs() != 2 {
+		t.Errorf("%+v, %d layers are left: what a deployment needs stays", res, h.blobRefs())
+	}
+	h.ostree("fsck")
+}

@@ -20,6 +20,11 @@ func removeCommand(s *settings) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove IMGREF...",
 		Short: "Drop stored images, and what then nothing needs",
+		Long: `Drop stored images, and what then nothing needs.
+
+An image that a deployment uses is in use, and then none is dropped. With --force
+it loses its name, so that nothing updates it any more; what the deployment needs
+stays.`,
 		Args:  atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if request.Images, err = s.storedNames(cmd.Context(), args); err != nil {
@@ -36,6 +41,7 @@ func removeCommand(s *settings) *cobra.Command {
 		},
 		ValidArgsFunction: s.completeImages(anyNumber),
 	}
+	cmd.Flags().BoolVar(&request.Force, "force", false, "drop images too that a deployment uses")
 	cmd.Flags().BoolVar(&request.SkipGC, "skip-gc", false, "keep what nothing needs any more")
 	return cmd
 }

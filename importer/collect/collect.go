@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +81,7 @@ type owner struct {
 	created  time.Time // zero when it doesn't say
 	imported time.Time // of an image; zero when that is not known
 	err      error     // why the manifest can't be read
+	needed   bool      // of an image: by a deployment, a base image or a pin
 }
 
 // surveyed is what a repository holds.
@@ -111,15 +113,23 @@ func survey(ctx context.Context, repo *ostreerepo.Repo) (*surveyed, error) {
 	if err := add(reference.ImagePrefix, &s.images, asImage); err != nil {
 		return nil, err
 	}
-	for prefix, what := range map[string]string{
-		"ostree/0": "the deployment ", "ostree/1": "the deployment ", "rpmostree/base": "the base commit ",
-		reference.BaseImagePrefix: "the base image ", PinPrefix: "the pin ",
-	} {
+	prefixes := map[string]string{reference.BaseImagePrefix: "the base image ", PinPrefix: "the pin "}
+	maps.Copy(prefixes, deploymentRefs)
+	for prefix, what := range prefixes {
 		if err := add(prefix, &s.others, func(name string) string { return what + name }); err != nil {
 			return nil, err
 		}
 	}
 	slices.SortFunc(s.others, func(a, b *owner) int { return cmp.Compare(a.Ref, b.Ref) })
+	return s, s.findNeeded(repo)
+}
+
+// findNeeded looks which images a deployment, a base image or a pin needs.
+func (s *surveyed) findNeeded(repo *ostreerepo.Repo) error {
+	deployments, err := FindDeployments(repo)
+	if err != nil {
+		return err
+	}
 	others := identitiesOf(s.others)
 	for _, i := range s.images {
 		i.Image, i.Reason = true, "it is stored"
@@ -127,10 +137,12 @@ func survey(ctx context.Context, repo *ostreerepo.Repo) (*surveyed, error) {
 			i.Reason = fmt.Sprintf("it can't be read (%v): remove it, or import it again", i.err)
 		}
 		if o := others.sameAs(i); o != nil {
-			i.Reason = "needed by " + o.text
+			i.needed, i.Reason = true, "needed by "+o.text
+		} else if use := deployments.Use(i.Ref, i.commit); use != "" {
+			i.needed, i.Reason = true, use
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // readOwner reads what a ref names; nil for a commit that is no image's.

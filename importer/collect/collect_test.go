@@ -83,6 +83,12 @@ func (s *store) written(later ...string) {
 // commit records a commit with the metadata under a ref.
 func (s *store) commit(ref string, metadata objects.Dict) objects.Checksum {
 	s.Helper()
+	return s.commitOn(objects.Checksum{}, ref, metadata)
+}
+
+// commitOn records a commit with a parent, unless that is zero.
+func (s *store) commitOn(parent objects.Checksum, ref string, metadata objects.Dict) objects.Checksum {
+	s.Helper()
 	if s.staging == nil {
 		st, err := s.repo.NewStaging()
 		s.must(err)
@@ -93,7 +99,7 @@ func (s *store) commit(ref string, metadata objects.Dict) objects.Checksum {
 	s.must(err)
 	meta, err := st.WriteDirMeta(objects.DirMeta{Mode: 0o040755})
 	s.must(err)
-	c, err := st.WriteCommit(objects.Commit{Metadata: metadata, Tree: tree, Meta: meta})
+	c, err := st.WriteCommit(objects.Commit{Metadata: metadata, Parent: parent, Tree: tree, Meta: meta})
 	s.must(err)
 	s.must(st.SetRef(ref, c))
 	return c

@@ -61,9 +61,8 @@ func (o *owner) drop(format string, args ...any) {
 // undeployed lists the images that can be read and that neither a deployment nor a pin needs, the youngest first.
 func (s *surveyed) undeployed() []*owner {
 	var list []*owner
-	others := identitiesOf(s.others)
 	for _, i := range s.images {
-		if i.manifest != nil && others.sameAs(i) == nil {
+		if i.manifest != nil && !i.needed {
 			list = append(list, i)
 		}
 	}
