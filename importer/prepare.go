@@ -6,7 +6,9 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
@@ -75,14 +77,18 @@ func (p *Prepared) prepare(ctx context.Context, n names) error {
 		}
 	}
 	crashpoint.Pass("prepare loaded")
-	if err := p.assess(ctx); err != nil {
+	err := p.im.parsing(ctx, len(p.plan.Manifest)+len(p.plan.Config), func() error {
+		if err := p.assess(ctx); err != nil {
+			return err
+		}
+		crashpoint.Pass("prepare planned")
+		if p.plan.Request.Offline && p.plan.LayersToFetch > 0 {
+			return p.offline()
+		}
+		_, err := p.plan.metadata() // what the commit can't hold is no reason to fetch layers first
 		return err
-	}
-	crashpoint.Pass("prepare planned")
-	if p.plan.Request.Offline && p.plan.LayersToFetch > 0 {
-		return p.offline()
-	}
-	if _, err := p.plan.metadata(); err != nil { // what the commit can't hold is no reason to fetch layers first
+	})
+	if err != nil {
 		return err
 	}
 	if p.source != nil {
@@ -151,9 +157,15 @@ func (p *Prepared) load(ctx context.Context, image reference.Image) (err error) 
 	if err := checkDigest(dgst, req.Digest); err != nil {
 		return err
 	}
-	m, err := document.ParseManifest(raw)
+	var m *ocispec.Manifest
+	err = p.im.parsing(ctx, len(raw), func() (err error) {
+		if m, err = document.ParseManifest(raw); err != nil {
+			err = &Error{Kind: KindUnsupportedImage, Stage: StageManifest, Err: err}
+		}
+		return err
+	})
 	if err != nil {
-		return &Error{Kind: KindUnsupportedImage, Stage: StageManifest, Err: err}
+		return err
 	}
 	p.plan.Manifest, p.plan.ManifestDigest = raw, dgst
 
@@ -167,6 +179,15 @@ func (p *Prepared) load(ctx context.Context, image reference.Image) (err error) 
 	p.plan.Config = config
 	p.replaceConfig()
 	return nil
+}
+
+// documentMemory is the memory, in bytes, that is counted for each byte of a document that is parsed:
+// a list of empty objects becomes a list of descriptors.
+const documentMemory = 64
+
+// parsing runs work, which parses documents of that many bytes, when there is memory for it.
+func (im *Importer) parsing(ctx context.Context, size int, work func() error) error {
+	return im.memory.Run(ctx, documentMemory*int64(size), func(*budget.Share) error { return work() })
 }
 
 // replaceConfig makes a config that has no canonical form one that has. Its labels and its history are data, which are no reason to refuse

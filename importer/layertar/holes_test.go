@@ -121,3 +121,84 @@ func TestTooManyHoles(t *testing.T) {
 		})
 	}
 }
+
+// TestHolesAreRefusedByTheHeader: a hole beyond the limit is refused before its zeros are read.
+func TestHolesAreRefusedByTheHeader(t *testing.T) {
+	repo := newRepo(t, ostreerepo.ModeBareUser)
+	for name, data := range map[string][]byte{
+		"one":              sparse(t, maxHoles+1, "a"),
+		"far beyond":       sparse(t, 1<<62, "a"),
+		"old GNU format":   oldSparse(t, maxHoles+1),
+		"after a real one": append(sparseWithin(t), sparse(t, maxHoles, "b")...),
+	} {
+		st := newStaging(t, repo)
+		var read countingReader
+		read.r = bytes.NewReader(data)
+		_, _, err := Import(t.Context(), st, &read, layerOf(data, data), Options{})
+		var entry *EntryError
+		if !errors.As(err, &entry) || !errors.Is(err, errHoles) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// sparseWithin is the beginning of an archive with a hole that a layer may have.
+func sparseWithin(t *testing.T) []byte {
+	data := sparse(t, 1<<20, "a")
+	return data[:len(data)-1024]
+}
+
+// oldSparse is an archive with a file that is one hole, in the format of old GNU tar.
+func oldSparse(t *testing.T, size int64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "old", Mode: 0o644, Format: tar.FormatGNU}); err != nil {
+		t.Fatal(err)
+	}
+	block := b.Bytes()
+	copy(block[386:], fmt.Sprintf("%011o\x00%011o\x00", size, 0))
+	copy(block[483:], fmt.Sprintf("%011o\x00", size))
+	setType(block, tar.TypeGNUSparse)
+	return append(block, make([]byte, 1024)...)
+}
+
+// TestStoredSize: the size in the last header is found however the archive is read.
+func TestStoredSize(t *testing.T) {
+	data := archive(t, file("usr/a", strings.Repeat("x", 700)), file("usr/b", strings.Repeat("y", 5)))
+	for _, step := range []int{1, 7, 511, 512, 513, 4096, 1 << 20} {
+		c := &countingReader{r: bytes.NewReader(data)}
+		source := tar.NewReader(c)
+		buffer := make([]byte, step)
+		for _, want := range []int64{700, 5} {
+			if _, err := source.Next(); err != nil {
+				t.Fatal(err)
+			}
+			if c.stored != want {
+				t.Errorf("step %d: %d, want %d", step, c.stored, want)
+			}
+			if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{source}, buffer); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestManyFilteredNames: the names of entries that are left out are bounded.
+func TestManyFilteredNames(t *testing.T) {
+	entries := []entry{dir("./"), file("opt/first", "")}
+	for i := range 3 * maxFiltered {
+		entries = append(entries, file(fmt.Sprintf("run/name-%03d", i), ""))
+	}
+	entries = append(entries, file("run/name-001/again", ""), special(tar.TypeFifo, "usr/pipe"))
+	data := archive(t, entries...)
+	repo := newRepo(t, ostreerepo.ModeBareUser)
+	_, stats, err := Import(t.Context(), newStaging(t, repo), bytes.NewReader(data), layerOf(data, data), Options{DropSpecialFiles: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := stats.Filtered
+	if len(got) != maxFiltered+2 || got[FilteredOthers] != 2*maxFiltered || got[FilteredSpecial] != 1 || got["name-001"] != 2 {
+		t.Errorf("%d names, %d others: %v", len(got), got[FilteredOthers], got)
+	}
+}

@@ -128,9 +128,14 @@ func (r *reader) path(name string) (path []string, known bool, err error) {
 	return path, known, checkMarkers(path)
 }
 
+// filter counts an entry that is left out. An image can have as many names as entries: further ones
+// share a key.
 func (r *reader) filter(key string) {
 	if r.filtered == nil {
 		r.filtered = make(map[string]uint32)
+	}
+	if _, known := r.filtered[key]; !known && len(r.filtered) >= maxFiltered && key != FilteredSpecial {
+		key = FilteredOthers
 	}
 	r.filtered[key]++
 }
@@ -244,6 +249,9 @@ func (r *reader) write(h *tar.Header, place string, o owner, source io.Reader) (
 		written, err = r.files.symlink(h.Name, place, header)
 	case isRegular(h.Typeflag):
 		header.Mode |= uint32(h.Mode & permissions)
+		if err := r.holes.expect(h); err != nil {
+			return nil, blob.NewEntryError(h.Name, err)
+		}
 		content := &holesReader{holes: &r.holes, entry: h.Name, r: source}
 		written, err = r.files.file(h.Name, place, header, h.Size, content)
 	default:

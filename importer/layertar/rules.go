@@ -56,8 +56,14 @@ func ParseRules(text string) Rules {
 	}
 }
 
-// FilteredSpecial is the key under which Options.DropSpecialFiles counts. The other keys are names of files and directories.
-const FilteredSpecial = "special files"
+// Keys of MetaFiltered that are not names of files and directories.
+const (
+	FilteredSpecial = "special files" // what Options.DropSpecialFiles leaves out
+	FilteredOthers  = "other names"   // names beyond the first maxFiltered of a layer
+)
+
+// maxFiltered bounds the names by which a layer's entries that are left out are counted.
+const maxFiltered = 100
 
 const (
 	whiteoutPrefix = ".wh."     // .wh.NAME removes NAME

@@ -204,7 +204,7 @@ func archiveRows() []row {
 		imageRow("a sparse map whose parts overlap", bad, "", sparse("1024", "2\n0\n512\n100\n512\n"+strings.Repeat("\x00", 495))),
 		imageRow("a sparse map beyond the size", bad, "", sparse("10", "1\n0\n512\n")),
 		imageRow("a sparse map with a negative count", bad, "", sparse("10", "-1\n")),
-		imageRow("a sparse file of 8 EiB", "NoSpace", "", sparse("9223372036854775807", "0\n")),
+		imageRow("a sparse file of 8 EiB", bad, "holes of the layer", sparse("9223372036854775807", "0\n")),
 		imageRow("a sparse file that lies about its size", bad, "", sparse("-5", "0\n")),
 		imageRow("an old sparse entry without a map", "", "", append(block('S', "usr/f", 0, map[int]string{386: strings.Repeat("\x00", 97), atMagic: "ustar  \x00"}), end...)),
 	}
