@@ -57,6 +57,10 @@ func TestClassify(t *testing.T) {
 		{"read-only", StageLayer, ostreerepo.ErrReadOnly, KindReadOnly, ""},
 		{"no command", StageLand, ostreerepo.ErrToolMissing, KindToolFailed, ""},
 		{"failing command", StageLand, fmt.Errorf("land: %w", &command.Error{ExitCode: 1}), KindToolFailed, ""},
+		{"an attribute that is not kept", StageLand, fmt.Errorf("land: %w", ostreerepo.ErrNotKept), KindRepository,
+			"land: land: the repository's file system does not keep what the file was given; " +
+				"a repository of mode bare-user or archive keeps it"},
+		{"an object that no repository takes", StageLayer, fmt.Errorf("write: %w", ostreerepo.ErrInvalid), KindUnsupportedImage, ""},
 		{"no repository", StageInventory, ostreerepo.ErrNotRepository, KindNotAvailable, ""},
 		{"damaged", StageMerge, ostreerepo.ErrCorrupted, KindCorrupted, ""},
 		{"entry", StageLayer, fmt.Errorf("read: %w", &layertar.EntryError{Entry: `"a"`, Err: errors.New("it is odd")}), KindUnsupportedImage, `layer: entry "a": it is odd`},

@@ -105,11 +105,11 @@ func printEvent(w io.Writer, event daemon.Event, asJSON bool) (err error) {
 	}
 	switch event.Type {
 	case daemon.JobNew:
-		_, err = fmt.Fprintf(w, "job %d: %s %s\n", event.Job.ID, event.Job.Type, event.Job.Image)
+		_, err = fmt.Fprintf(w, "job %d: %s %s\n", event.Job.ID, event.Job.Type, printable(event.Job.Image))
 	case daemon.JobChanged:
-		_, err = fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, event.Job.StatusText)
+		_, err = fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, printable(event.Job.StatusText))
 	case daemon.JobFinished:
-		_, err = fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, finishText(event.Job))
+		_, err = fmt.Fprintf(w, "job %d: %s\n", event.Job.ID, printable(finishText(event.Job)))
 	case daemon.ImagesChanged:
 		err = printImageChanges(w, event.Images)
 	}
