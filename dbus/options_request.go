@@ -28,6 +28,7 @@ func importOptions(r *importer.Request) []option {
 		{name: "drop-special-files", value: &r.DropSpecialFiles},
 		{name: "offline", value: &r.Offline},
 		{name: "require-bootable", value: &r.RequireBootable},
+		{name: "reuse-foreign-layers", value: &r.ReuseForeign},
 		{name: "require-verified", value: &r.RequireVerified},
 		textOption("arch", &r.Architecture),
 		{name: "skip-gc", value: &r.SkipGC},

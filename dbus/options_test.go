@@ -95,7 +95,8 @@ func requests() map[string][2]bound {
 	return map[string][2]bound{
 		"Import": {bind(importOptions, importer.Request{
 			Target: "docker://example.com/other", NoRef: true, Digest: someDigest, Jobs: 7, DropSpecialFiles: true, Offline: true,
-			RequireBootable: true, RequireVerified: true, Architecture: "arm64", SkipGC: true, Access: someAccess, ImageFD: someDescriptor("/dev"),
+			RequireBootable: true, ReuseForeign: true, RequireVerified: true, Architecture: "arm64", SkipGC: true, Access: someAccess,
+			ImageFD: someDescriptor("/dev"),
 		}, "image"), bind(importOptions, importer.Request{})},
 		"Init": {bind(initOptions, importer.InitRequest{Mode: "bare-user"}), bind(initOptions, importer.InitRequest{})},
 		"Unencapsulate": {bind(unencapsulateOptions, importer.UnencapsulateRequest{

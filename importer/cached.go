@@ -164,7 +164,9 @@ func (p *Prepared) assessDerived() error {
 		if l.Kind != document.KindDerived {
 			continue
 		}
-		fits := func(held stored.Layer) bool { return p.ground.fits(held, l.DiffID, plan.Request.DropSpecialFiles) }
+		fits := func(held stored.Layer) bool {
+			return plan.Request.ReuseForeign && held.IsForeign() || p.ground.fits(held, l.DiffID, plan.Request.DropSpecialFiles)
+		}
 		if err := p.assessLayer(i, fits); err != nil {
 			return err
 		}

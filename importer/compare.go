@@ -17,7 +17,7 @@ type side struct {
 	image    ComparedImage
 	manifest *ocispec.Manifest
 	config   *document.Config
-	present  map[digest.Digest]bool // layers that need not be fetched; nil: none need
+	toFetch  uint64 // bytes
 }
 
 // Compare tells what differs from a stored image to another stored one, or to what its name stands for at its origin now. It
@@ -81,10 +81,7 @@ func (im *Importer) originSide(ctx context.Context, req CompareRequest, name str
 	}
 	s := side{
 		image:    ComparedImage{Reference: name, ManifestDigest: plan.ManifestDigest, Version: plan.Version, Created: plan.Created},
-		manifest: m, config: c, present: map[digest.Digest]bool{},
-	}
-	for _, l := range plan.Layers {
-		s.present[l.Digest] = l.Cached
+		manifest: m, config: c, toFetch: plan.BytesToFetch,
 	}
 	return s, nil
 }
@@ -92,7 +89,7 @@ func (im *Importer) originSide(ctx context.Context, req CompareRequest, name str
 // compareLayers sorts the distinct layers of both sides into those that were added, removed and kept, in the order of the
 // manifests.
 func compareLayers(from, to side) *Comparison {
-	res := &Comparison{From: from.image, To: to.image, Added: []ComparedLayer{}, Removed: []ComparedLayer{}, Kept: []ComparedLayer{}}
+	res := &Comparison{From: from.image, To: to.image, BytesToFetch: to.toFetch, Added: []ComparedLayer{}, Removed: []ComparedLayer{}, Kept: []ComparedLayer{}}
 	before, after := from.layers(), to.layers()
 	has := func(layers []ComparedLayer) map[digest.Digest]bool {
 		set := map[digest.Digest]bool{}
@@ -113,9 +110,6 @@ func compareLayers(from, to side) *Comparison {
 			continue
 		}
 		res.Added, res.BytesAdded = append(res.Added, l), res.BytesAdded+l.Size
-		if to.present != nil && !to.present[l.Digest] {
-			res.BytesToFetch += l.Size
-		}
 	}
 	return res
 }

@@ -210,7 +210,7 @@ func (p *Prepared) result(present bool, fetched uint64) (*Result, error) {
 		}
 		res.Layers[i] = LayerResult{
 			Digest: l.Digest, DiffID: l.DiffID, Size: l.Size, Ref: l.Ref, Commit: held.Commit.String(), Kind: l.Kind,
-			Cached: l.Cached || present,
+			Cached: l.Cached || present, Unverified: held.IsForeign(),
 		}
 	}
 	res.tellChange(plan)

@@ -128,6 +128,9 @@ func checkOptions(req Request) error {
 	if req.NoRef && req.Target != "" {
 		return invalid(errors.New("a target name and writing no image ref exclude each other"))
 	}
+	if req.ReuseForeign && req.RequireVerified {
+		return invalid(errors.New("reusing another program's layers and requiring that layers are verified exclude each other"))
+	}
 	if req.Digest == "" {
 		return nil
 	}

@@ -63,7 +63,7 @@ func (im *Importer) Images(ctx context.Context) ([]Image, error) {
 	}
 	held := make([]holding, len(refs))
 	err = each(ctx, len(refs), func(i int) {
-		held[i] = im.hold(refs[i])
+		held[i] = im.hold(ctx, refs[i])
 		held[i].forgetDocuments()
 	})
 	if err != nil {
@@ -111,7 +111,7 @@ func (im *Importer) Image(ctx context.Context, ref string) (*Image, error) {
 	if stop != nil {
 		return nil, classify(StageInventory, stop)
 	}
-	held := im.hold(ostreerepo.Ref{Name: name, Commit: commit, Err: err})
+	held := im.hold(ctx, ostreerepo.Ref{Name: name, Commit: commit, Err: err})
 	layers, err := im.layersOf(ctx, []holding{held})
 	if err != nil {
 		return nil, classify(StageInventory, err)
@@ -153,7 +153,7 @@ func (h *holding) describe(layers map[digest.Digest]*heldLayer, o owners) Image 
 		h.describeLayers(&image, layers)
 	}
 	if h.update != nil {
-		image.Update = describeUpdate(h.update, func(d digest.Digest) bool { return layers[d].err == nil })
+		image.Update = h.update
 		image.Update.Stored, image.Update.Reference = true, image.Reference
 	}
 	return image

@@ -45,13 +45,13 @@ type holding struct {
 	kinds     []string             // of the layers
 	layers    []ocispec.Descriptor // of the manifest, also of an image of which nothing else can be read
 	signature string               // what the check of signatures said
-	update    *stored.Image        // that is recorded; nil for none
+	update    *Update              // that is recorded; nil for none
 	err       error                // what is wrong
 	whole     bool                 // image could be read
 }
 
 // hold reads what an image ref names.
-func (im *Importer) hold(ref ostreerepo.Ref) holding {
+func (im *Importer) hold(ctx context.Context, ref ostreerepo.Ref) holding {
 	h := holding{ref: ref}
 	if ref.Err != nil {
 		h.image = stored.Image{Manifest: &ocispec.Manifest{}, Config: &document.Config{}}
@@ -73,7 +73,10 @@ func (im *Importer) hold(ref ostreerepo.Ref) holding {
 		return h
 	}
 	if err == nil {
-		h.update, err = record.Newer()
+		var newer *stored.Image
+		if newer, err = record.Newer(); newer != nil {
+			h.update = im.describeUpdate(ctx, newer)
+		}
 	}
 	if err != nil { // says nothing of the image itself, and the next check replaces it
 		im.log.WithField("ref", ref.Name).WithError(err).Debug("reading the image's record")
@@ -84,9 +87,6 @@ func (im *Importer) hold(ref ostreerepo.Ref) holding {
 // forgetDocuments drops what a listing of many images needs no more, but which is most of the memory that they take.
 func (h *holding) forgetDocuments() {
 	h.image.Object, h.image.RawManifest, h.image.RawConfig = objects.Commit{}, nil, nil
-	if h.update != nil {
-		h.update.RawManifest, h.update.RawConfig = nil, nil
-	}
 }
 
 // heldLayer is a layer, or why it can't be read.
@@ -95,7 +95,7 @@ type heldLayer struct {
 	err error
 }
 
-// layersOf reads the layers of images and of their recorded updates, each once.
+// layersOf reads the layers of images, each once.
 func (im *Importer) layersOf(ctx context.Context, images []holding) (map[digest.Digest]*heldLayer, error) {
 	layers := map[digest.Digest]*heldLayer{}
 	var digests []digest.Digest
@@ -110,9 +110,6 @@ func (im *Importer) layersOf(ctx context.Context, images []holding) (map[digest.
 	for i := range images {
 		if images[i].whole {
 			add(images[i].image.Manifest)
-		}
-		if images[i].update != nil {
-			add(images[i].update.Manifest)
 		}
 	}
 	err := each(ctx, len(digests), func(i int) {

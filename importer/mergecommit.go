@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/ostree-importd/ostree-importd/importer/budget"
 	"github.com/ostree-importd/ostree-importd/importer/document"
@@ -77,6 +78,7 @@ func (p *Prepared) mergeCommit(
 	ctx context.Context, st ostreerepo.Objects,
 ) (commit objects.Checksum, relabelled map[string]objects.Checksum, err error) {
 	relabelled = map[string]objects.Checksum{}
+	foreign, unverified := map[objects.Checksum]bool{}, []string(nil)
 	derived := make([]stored.Layer, 0, len(p.plan.Layers))
 	labelled := make(map[objects.Checksum]stored.Layer) // by the commit before: an image may have a layer a thousand times
 	for i, l := range p.plan.Layers {
@@ -95,13 +97,16 @@ func (p *Prepared) mergeCommit(
 		if err != nil {
 			return commit, nil, p.plan.layerError(classify(StageMerge, err), i+1)
 		}
-		if held.Commit != before {
+		if held.IsForeign() {
+			foreign[held.Commit] = true
+			unverified = append(unverified, l.Digest.String())
+		} else if held.Commit != before {
 			relabelled[held.Ref] = held.Commit
 		}
 		p.plan.Layers[i].Commit = held.Commit.String()
 		derived = append(derived, held)
 	}
-	tree, err := p.im.mergeTree(ctx, st, &p.ground, derived)
+	tree, err := p.im.mergeTree(ctx, st, &p.ground, derived, foreign)
 	if err != nil {
 		e := classify(StageMerge, err)
 		if e.LayerIndex > 0 {
@@ -112,6 +117,10 @@ func (p *Prepared) mergeCommit(
 	metadata, err := p.plan.metadata()
 	if err != nil {
 		return commit, nil, err
+	}
+	if len(unverified) > 0 {
+		slices.Sort(unverified)
+		metadata[stored.MetaUnverified] = objects.Strings(slices.Compact(unverified))
 	}
 	c := objects.Commit{Metadata: metadata, Tree: tree.Tree, Meta: tree.Meta}
 	var base *objects.Commit
@@ -149,7 +158,14 @@ func (g *ground) label(ctx context.Context, st ostreerepo.Objects, l stored.Laye
 	if err != nil {
 		return l, err
 	}
+	if l.IsForeign() && tree == treeOf(&l.Object) {
+		return l, nil
+	}
 	l.Object.Tree, l.Object.Meta = tree.Tree, tree.Meta
+	if l.IsForeign() { // its ref keeps naming what the other program has made
+		l.Commit, err = st.WriteCommit(l.Object)
+		return l, err
+	}
 	l.Policy = policy.ID()
 	l.Object.Metadata = maps.Clone(l.Object.Metadata)
 	l.Object.Metadata[layertar.MetaPolicy] = objects.String(l.Policy)
@@ -165,7 +181,9 @@ const mergeMemory = 16 << 20
 
 // mergeTree puts the layers, which are labelled by the ground's policy, on the ground, and labels all anew if the outcome has another
 // policy.
-func (im *Importer) mergeTree(ctx context.Context, st ostreerepo.Objects, g *ground, layers []stored.Layer) (merge.Tree, error) {
+func (im *Importer) mergeTree(
+	ctx context.Context, st ostreerepo.Objects, g *ground, layers []stored.Layer, foreign map[objects.Checksum]bool,
+) (merge.Tree, error) {
 	commits := make([]objects.Checksum, len(layers))
 	for i, l := range layers {
 		commits[i] = l.Commit
@@ -176,7 +194,9 @@ func (im *Importer) mergeTree(ctx context.Context, st ostreerepo.Objects, g *gro
 	}
 	var tree merge.Tree
 	err := im.memory.Run(ctx, mergeMemory, func(memory *budget.Share) (err error) {
-		tree, err = merge.Merge(ctx, st, base, commits, merge.Options{Rules: g.rules, Labels: g.policy(), Memory: memory})
+		tree, err = merge.Merge(ctx, st, base, commits, merge.Options{
+			Rules: g.rules, Labels: g.policy(), Foreign: foreign, Memory: memory,
+		})
 		return err
 	})
 	if err != nil || len(layers) == 0 {

@@ -259,7 +259,7 @@ type Comparison struct {
 	BytesAdded   uint64          `json:"bytes-added"`
 	BytesRemoved uint64          `json:"bytes-removed"`
 	BytesKept    uint64          `json:"bytes-kept"`
-	BytesToFetch uint64          `json:"bytes-to-fetch"` // of the added layers, what no layer in the repository stands for
+	BytesToFetch uint64          `json:"bytes-to-fetch"` // what a pull of To fetches; also layers that are kept, if they cannot be used
 	Files        []FileChange    `json:"files,omitempty"`
 }
 

@@ -28,6 +28,9 @@ type Request struct {
 	RequireBootable bool `json:"require-bootable,omitempty"`
 	// Architecture, as OCI names it, is the only one that is accepted; empty accepts any, unless RequireBootable is set.
 	Architecture string `json:"arch,omitempty"`
+	// ReuseForeign takes the derived layers that another program has stored, although nobody here has verified them, and overlays them
+	// as ostree-ext does. The image is marked by that, and an import without it repairs the image.
+	ReuseForeign bool `json:"reuse-foreign-layers,omitempty"`
 	// RequireVerified takes nothing that another program has stored and that this one has not verified: it is fetched again, also of an
 	// image that is stored.
 	RequireVerified bool `json:"require-verified,omitempty"`

@@ -121,7 +121,7 @@ func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared,
 		return nil, fmt.Errorf("the origin of %s is not opened: %w; import it again by its absolute path", name, err)
 	}
 	p := im.Resume(Plan{
-		Request:   Request{Image: name.String(), Jobs: req.Jobs, Access: req.Access, NoRef: true, DropSpecialFiles: true},
+		Request:   Request{Image: name.String(), Jobs: req.Jobs, Access: req.Access, NoRef: true, DropSpecialFiles: true, ReuseForeign: true},
 		Reference: name.String(),
 		Manifest:  image.image.RawManifest, Config: image.image.RawConfig, ManifestDigest: image.image.Digest,
 		ConfigReplaced: image.image.ConfigReplaced,

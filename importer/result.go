@@ -41,4 +41,6 @@ type LayerResult struct {
 	Commit string        `json:"commit"`
 	Kind   string        `json:"kind"`
 	Cached bool          `json:"cached"`
+	// Unverified says that the layer is as another program has stored it.
+	Unverified bool `json:"unverified,omitempty"`
 }

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -90,6 +91,9 @@ func hasDerived(layers []stored.Layer) bool {
 // doubtLayer says why a layer that is here is not known to be the image's, "" if it is.
 func (im *Importer) doubtLayer(image *stored.Image, made making, index int, l stored.Layer) string {
 	switch {
+	case slices.Contains(image.Unverified, image.Manifest.Layers[index].Digest):
+		return "the image was made of the commit that another program had stored of the layer; the next pull " +
+			"without --reuse-foreign-layers repairs that"
 	case l.Kind == document.KindDerived && !l.Ours:
 		return "its commit is another program's, which does not tell whether the digest was right"
 	case l.Kind == document.KindDerived && l.DiffID != diffIDOf(image, index):
@@ -122,8 +126,11 @@ func (p *Prepared) provenBase(commit objects.Checksum) bool {
 }
 
 // verified tells whether an import may take a stored image as it is, as far as
-// Request.RequireVerified is concerned.
+// Request.RequireVerified and Request.ReuseForeign are concerned.
 func (p *Prepared) verified(s *stored.Image) bool {
+	if len(s.Unverified) > 0 && !p.plan.Request.ReuseForeign {
+		return false
+	}
 	return !p.plan.Request.RequireVerified ||
 		len(p.im.unverified(s, makingOf(s), p.im.layersHeld(s))) == 0
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/stored"
@@ -29,7 +27,7 @@ func (im *Importer) CheckUpdate(ctx context.Context, req UpdateRequest) (*Update
 		}
 	}
 	if req.Offline || req.Forget {
-		return im.recordedUpdate(image)
+		return im.recordedUpdate(ctx, image)
 	}
 	prepared, err := im.Prepare(ctx, Request{Image: req.Image, Access: req.Access})
 	if err != nil {
@@ -77,7 +75,7 @@ func (im *Importer) IsStored(ref string) bool {
 }
 
 // recordedUpdate tells what the last look at the origin has found.
-func (im *Importer) recordedUpdate(image namedImage) (*Update, error) {
+func (im *Importer) recordedUpdate(ctx context.Context, image namedImage) (*Update, error) {
 	record, err := stored.ReadRecord(im.repo, image.ref, image.Image)
 	var newer *stored.Image
 	if err == nil {
@@ -91,28 +89,33 @@ func (im *Importer) recordedUpdate(image namedImage) (*Update, error) {
 	}
 	update := &Update{}
 	if newer != nil {
-		update = describeUpdate(newer, func(d digest.Digest) bool {
-			_, err := stored.ReadLayer(im.repo, d)
-			return err == nil
-		})
+		update = im.describeUpdate(ctx, newer)
 	}
 	update.Stored, update.Reference = true, image.name.String()
 	return update, nil
 }
 
-// describeUpdate describes a recorded newer image; has tells of a layer whether the repository has it.
-func describeUpdate(newer *stored.Image, has func(digest.Digest) bool) *Update {
+// describeUpdate describes a recorded newer image. What is to be fetched is what an import finds that is to be fetched.
+func (im *Importer) describeUpdate(ctx context.Context, newer *stored.Image) *Update {
 	update := &Update{Available: true, ManifestDigest: newer.Digest, Version: newer.Config.Version()}
 	update.Created, _ = document.Created(newer.Manifest, newer.Config)
-	seen := map[digest.Digest]bool{}
-	for _, l := range newer.Manifest.Layers {
-		if !seen[l.Digest] && !has(l.Digest) {
-			update.LayersToFetch++
-			update.BytesToFetch += uint64(max(0, l.Size))
-		}
-		seen[l.Digest] = true
+	p := im.Resume(Plan{
+		Request: Request{NoRef: true}, Manifest: newer.RawManifest, Config: newer.RawConfig, ManifestDigest: newer.Digest,
+	})
+	if err := p.assess(ctx); err != nil { // then an import says why it cannot be had, and nothing is known to be here
+		im.log.WithField("manifest", newer.Digest).WithError(err).Debug("looking what a newer image lacks here")
+		p.plan.forgetLayers()
 	}
+	update.LayersToFetch, update.BytesToFetch = p.plan.LayersToFetch, p.plan.BytesToFetch
 	return update
+}
+
+// forgetLayers makes all layers ones that are to be fetched.
+func (plan *Plan) forgetLayers() {
+	for i := range plan.Layers {
+		plan.Layers[i].Cached = false
+	}
+	plan.count()
 }
 
 // noteUpdate records what the name of a stored image stands for at its origin, or that it is what is stored. An image that is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ostree-importd/ostree-importd/importer/check"
 	"github.com/ostree-importd/ostree-importd/importer/document"
@@ -304,7 +305,7 @@ func (image *verified) noteLayer(index int, d Damage) {
 
 // compareMerge makes the merge of an image once more. Other importers merge by other rules, so that of theirs nothing can be said.
 func (v *verification) compareMerge(ctx context.Context, image *verified) error {
-	if !makingOf(&image.image).here {
+	if !makingOf(&image.image).here || image.refetched() {
 		return nil
 	}
 	commit, err := v.im.remerge(ctx, image.image)
@@ -329,13 +330,24 @@ func (v *verification) compareMerge(ctx context.Context, image *verified) error 
 	return nil
 }
 
+// refetched tells whether layers that the image was made of unverified were fetched since, so that merging them says nothing.
+func (image *verified) refetched() bool {
+	for i, l := range image.layers {
+		if slices.Contains(image.image.Unverified, image.image.Manifest.Layers[i].Digest) && !l.IsForeign() {
+			return true
+		}
+	}
+	return false
+}
+
 // errOtherRules says that a merge can't be repeated because this program would import the layers otherwise today.
 var errOtherRules = errors.New("the layers were imported by other rules than today's")
 
 // remerge gives the commit that an image's layers give, without keeping it.
 func (im *Importer) remerge(ctx context.Context, image stored.Image) (objects.Checksum, error) {
 	p := im.Resume(Plan{
-		Request: Request{NoRef: true, DropSpecialFiles: true}, Manifest: image.RawManifest, Config: image.RawConfig, ManifestDigest: image.Digest,
+		Request:  Request{NoRef: true, DropSpecialFiles: true, ReuseForeign: len(image.Unverified) > 0},
+		Manifest: image.RawManifest, Config: image.RawConfig, ManifestDigest: image.Digest,
 		ConfigReplaced: image.ConfigReplaced,
 	})
 	if err := p.assess(ctx); err != nil {

@@ -253,12 +253,12 @@ func TestRequestOfPull(t *testing.T) {
 	o := requestOptions{
 		accessOptions: accessOptions{authfile: "/a", anonymous: true, certDir: "/c", decryptionKeys: []string{"/k"}},
 		fetchOptions:  fetchOptions{digest: string(layer), jobs: 3},
-		target:        "docker://t", arch: "arm64", noRef: true, dropSpecialFiles: true, offline: true, bootable: true, skipGC: true, verified: true,
+		target:        "docker://t", arch: "arm64", noRef: true, dropSpecialFiles: true, offline: true, bootable: true, skipGC: true, verified: true, foreign: true,
 	}
 	request, err := o.request("docker://x")
 	want := importer.Request{
 		Image: "docker://x", Target: "docker://t", NoRef: true, Digest: layer, Jobs: 3, DropSpecialFiles: true, Offline: true,
-		RequireBootable: true, Architecture: "arm64", SkipGC: true, RequireVerified: true,
+		RequireBootable: true, Architecture: "arm64", SkipGC: true, RequireVerified: true, ReuseForeign: true,
 		Access: importer.Access{AuthFile: "/a", Anonymous: true, CertDir: "/c", SkipTLSVerify: true, DecryptionKeys: []string{"/k"}},
 	}
 	if err != nil || !equalJSON(request, want) {

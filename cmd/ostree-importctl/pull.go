@@ -84,6 +84,15 @@ func summary(result *importer.Result, name string) string {
 	if dropped := droppedText(result.Filtered); dropped != "" {
 		text += "\nleft out: " + dropped
 	}
+	unverified := 0
+	for _, l := range result.Layers {
+		if l.Unverified {
+			unverified++
+		}
+	}
+	if unverified > 0 {
+		text += fmt.Sprintf("\nnot verified: %s, as another program has stored them", count(unverified, "layer", "layers"))
+	}
 	if result.VerifyText != "" {
 		text += "\nsignatures: " + printable(result.VerifyText)
 	}

@@ -17,6 +17,7 @@ type requestOptions struct {
 	noRef, dropSpecialFiles bool
 	offline, bootable       bool
 	skipGC, verified        bool
+	foreign                 bool
 }
 
 func (o *requestOptions) register(flags *pflag.FlagSet) {
@@ -28,6 +29,7 @@ func (o *requestOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.offline, "offline", false, "use the network for nothing: the image has to be stored, and named by its digest")
 	flags.BoolVar(&o.bootable, "require-bootable", false, "refuse an image that this host could not boot")
 	flags.StringVar(&o.arch, "arch", "", "refuse an image for another `architecture` than this, as OCI names it")
+	flags.BoolVar(&o.foreign, "reuse-foreign-layers", false, "take layers as another program has stored them, which nobody has verified")
 	flags.BoolVar(&o.verified, "require-verified", false, "fetch again what another program has stored of the image")
 	flags.BoolVar(&o.skipGC, "skip-gc", false, "keep layers that no image needs any more")
 }
@@ -36,7 +38,7 @@ func (o *requestOptions) request(image string) (request importer.Request, err er
 	request = importer.Request{
 		NoRef: o.noRef, DropSpecialFiles: o.dropSpecialFiles,
 		Offline: o.offline, RequireBootable: o.bootable, Architecture: o.arch, SkipGC: o.skipGC,
-		RequireVerified: o.verified,
+		ReuseForeign: o.foreign, RequireVerified: o.verified,
 	}
 	if request.Digest, request.Jobs, err = o.fetch(); err != nil {
 		return request, err

@@ -23,6 +23,9 @@ type Options struct {
 	Rules layertar.Rules
 	// Labels is the policy that base and layers are labelled by; nil for none.
 	Labels *selinux.Policy
+	// Foreign names the layer commits of another program that are to be overlaid as ostree-ext does it:
+	// their directories change none that exists.
+	Foreign map[objects.Checksum]bool
 	// Memory is what the merged tree is taken from; nil for a budget of the default size.
 	Memory *budget.Share
 }
@@ -54,7 +57,7 @@ func (e *LayerError) Unwrap() error { return e.Err }
 // don't record it, are overlaid as if their archive had listed every directory.
 func Merge(ctx context.Context, st ostreerepo.Objects, base *objects.Commit, layers []objects.Checksum, opts Options) (Tree, error) {
 	m := &merger{
-		ctx: ctx, st: st, paths: newPaths(opts.Rules), policy: opts.Labels, memory: opts.Memory,
+		ctx: ctx, st: st, paths: newPaths(opts.Rules), policy: opts.Labels, memory: opts.Memory, foreign: opts.Foreign,
 		labeled: map[labeledMeta]objects.Checksum{}, marked: map[objects.Checksum]bool{},
 		dropped: map[string]bool{},
 	}
@@ -93,13 +96,14 @@ func Merge(ctx context.Context, st ostreerepo.Objects, base *objects.Commit, lay
 
 // merger is the state of one merge.
 type merger struct {
-	ctx    context.Context // of the one call that this value lives for
-	st     ostreerepo.Objects
-	paths  paths
-	policy *selinux.Policy
-	memory *budget.Share
-	root   *dir
-	layer  *layertree.Tree // the one that is overlaid
+	ctx     context.Context // of the one call that this value lives for
+	st      ostreerepo.Objects
+	paths   paths
+	policy  *selinux.Policy
+	memory  *budget.Share
+	foreign map[objects.Checksum]bool
+	root    *dir
+	layer   *layertree.Tree // the one that is overlaid
 
 	dropped map[string]bool // paths of special files that were left out, and of hard links to them
 
@@ -140,6 +144,11 @@ func (m *merger) overlay(commit objects.Checksum) error {
 	if err := m.takeNames(slices.Collect(maps.Keys(tree.Implied))); err != nil {
 		return err
 	}
+	if m.foreign[commit] {
+		if err := m.implyAll(tree, tree.Root.Tree, ""); err != nil {
+			return err
+		}
+	}
 	l := &layer{merger: m, tree: tree, content: map[string]bool{}}
 	m.layer = tree
 	if err := l.readMore(); err != nil {
@@ -164,6 +173,27 @@ func (m *merger) overlay(commit objects.Checksum) error {
 		return err
 	}
 	return m.checkPlaces()
+}
+
+// implyAll makes all directories of a layer implied ones: the directory at path and those below it.
+func (m *merger) implyAll(tree *layertree.Tree, dir objects.Checksum, path string) error {
+	if err := m.takeNames([]string{path}); err != nil {
+		return err
+	}
+	tree.Implied[path] = true
+	t, err := tree.DirTree(dir)
+	if err != nil {
+		return err
+	}
+	for _, d := range t.Dirs {
+		if m.ctx.Err() != nil {
+			return context.Cause(m.ctx)
+		}
+		if err := m.implyAll(tree, d.Tree, join(path, d.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hasMarker tells whether a layer's directory holds a marker, at any depth.

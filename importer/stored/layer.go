@@ -29,6 +29,9 @@ type Layer struct {
 	Filtered map[string]uint32
 }
 
+// IsForeign reports whether another program has written a derived layer's commit, with none of our metadata in it.
+func (l *Layer) IsForeign() bool { return l.Kind == document.KindDerived && !l.Ours && l.Rules == "" }
+
 // CheckKind returns nil if the layer's commit is of this kind, or the kind is "", which is not known.
 func (l *Layer) CheckKind(kind string) error {
 	if kind == "" || l.Kind == kind {

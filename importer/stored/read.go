@@ -26,6 +26,10 @@ const (
 // MetaConfig is what could be kept of it.
 const MetaConfigDigest = "ostree-importd.config-digest"
 
+// MetaUnverified (as) in the metadata of a merge commit names the layers, by their digests, that it was made of as another program had
+// stored them. This program has not verified these; absent for none.
+const MetaUnverified = "ostree-importd.unverified-layers"
+
 // Image is an image as its merge commit tells it, whoever wrote that.
 type Image struct {
 	Commit      objects.Checksum
@@ -37,6 +41,8 @@ type Image struct {
 	ConfigReplaced bool
 	Manifest       *ocispec.Manifest
 	Config         *document.Config
+	// Unverified are the layers that MetaUnverified names.
+	Unverified []digest.Digest
 }
 
 // ReadImage reads a merge commit. What could be read is returned along with the error.
@@ -47,6 +53,10 @@ func ReadImage(repo *ostreerepo.Repo, commit objects.Checksum) (Image, error) {
 		return s, err
 	}
 	s.Object = c
+	unverified, _ := c.Metadata[MetaUnverified].AsStrings()
+	for _, d := range unverified {
+		s.Unverified = append(s.Unverified, digest.Digest(d))
+	}
 	text, err := metadataString(c.Metadata, MetaManifestDigest)
 	if err != nil {
 		return s, err
