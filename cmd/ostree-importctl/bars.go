@@ -1,112 +1,187 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// barsRefresh is how often the terminal is redrawn.
-const barsRefresh = 150 * time.Millisecond
+const (
+	// barsRefresh is how often the terminal is redrawn.
+	barsRefresh = 150 * time.Millisecond
+	// maxLayerLines bounds the lines of running layers, so that they fit on a
+	// small terminal.
+	maxLayerLines = 6
+	// minBar and maxBar bound the width of a bar, in columns. A line that has no
+	// room for the smaller one has none.
+	minBar, maxBar = 10, 40
+)
 
-// bars shows a line per running layer and one for the total: bytes with rate
-// and time left, or steps where an operation counts those.
+// bars redraws some lines at the end of a terminal: one per running layer, and
+// one for all. Before them stands, for good, what is to be fetched.
 type bars struct {
 	progress *mpb.Progress
-	total    *mpb.Bar
-	steps    bool         // total counts steps
-	stage    atomic.Value // importer.Stage; the display reads it when it draws
-	running  map[int]*mpb.Bar
-	last     time.Time
+	bar      *mpb.Bar             // draws all lines
+	frame    atomic.Pointer[view] // what it draws next
+	first    headline
+}
+
+// view is what there is to see of an operation.
+type view struct {
+	importer.Progress
+	began time.Time
+	at    time.Time
+	rate  float64 // bytes per second; 0: not known
 }
 
 func newBars(w io.Writer) *bars {
-	return &bars{
-		progress: mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithRefreshRate(barsRefresh)),
-		running:  map[int]*mpb.Bar{},
-		last:     time.Now(),
-	}
+	return &bars{progress: mpb.New(mpb.WithOutput(w), mpb.WithRefreshRate(barsRefresh))}
 }
 
 func (b *bars) update(p importer.Progress) {
-	elapsed := time.Since(b.last)
-	b.last = b.last.Add(elapsed)
-	b.stage.Store(p.Stage)
-	done, total, steps := p.Bytes, p.BytesTotal, p.StepsTotal > 0
-	if steps {
-		done, total = p.Steps, p.StepsTotal
+	if text := b.first.text(p); text != "" {
+		fmt.Fprintln(b.progress, text)
 	}
-	if b.total != nil && total > 0 && steps != b.steps {
-		b.total.Abort(true)
-		b.total = nil
-	}
-	if b.total == nil && total > 0 {
-		b.steps = steps
-		known := int64(total)
-		if steps {
-			known = 0 // it can grow: what there is to do may be seen only on the way
-		}
-		b.total = b.progress.AddBar(known, mpb.BarPriority(1<<20),
-			mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return stageText(b.stage.Load().(importer.Stage)) }, decor.WC{W: 26, C: decor.DindentRight})),
-			mpb.AppendDecorators(counters(steps)...))
-	}
-	if b.total != nil && steps == b.steps {
-		if steps {
-			b.total.SetTotal(int64(total), false)
-		}
-		b.total.EwmaSetCurrent(int64(done), elapsed)
-	}
-	b.updateRunning(p.Running)
-}
-
-// counters are what stands behind a total.
-func counters(steps bool) []decor.Decorator {
-	left := decor.EwmaETA(decor.ET_STYLE_GO, 30, decor.WCSyncSpace)
-	if steps {
-		return []decor.Decorator{decor.CountersNoUnit("%d / %d", decor.WCSyncSpace), left}
-	}
-	return []decor.Decorator{
-		decor.Counters(decor.SizeB1000(0), "% .1f / % .1f", decor.WCSyncSpace),
-		decor.EwmaSpeed(decor.SizeB1000(0), "% .1f", 30, decor.WCSyncSpace),
-		left,
+	b.frame.Store(b.frame.Load().next(p, time.Now()))
+	if b.bar == nil {
+		layers := mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+			lines := b.frame.Load().layerLines(s.AvailableWidth - 1)
+			slices.Reverse(lines) // mpb puts the last one on top
+			for _, line := range lines {
+				fmt.Fprintln(w, line)
+			}
+			return nil
+		})
+		total := mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+			_, err := io.WriteString(w, b.frame.Load().totalLine(s.AvailableWidth-1)) // a full line would wrap on some terminals
+			return err
+		})
+		b.bar = b.progress.MustAdd(0, total, mpb.BarFillerTrim(), mpb.BarExtender(layers, true))
 	}
 }
 
-// updateRunning adds bars of layers that started, moves those that run, and
-// takes those that ended from the screen.
-func (b *bars) updateRunning(layers []importer.LayerProgress) {
-	ended := make(map[int]*mpb.Bar, len(b.running))
-	for index, bar := range b.running {
-		ended[index] = bar
-	}
-	for _, layer := range layers {
-		bar := b.running[layer.Index]
-		if bar == nil {
-			bar = b.progress.AddBar(int64(layer.Size), mpb.BarPriority(layer.Index), mpb.BarRemoveOnComplete(),
-				mpb.PrependDecorators(decor.Name("layer "+short(layer.Digest), decor.WC{W: 26, C: decor.DindentRight})),
-				mpb.AppendDecorators(decor.Counters(decor.SizeB1000(0), "% .1f / % .1f", decor.WCSyncSpace)))
-			b.running[layer.Index] = bar
-		}
-		bar.SetCurrent(min(int64(layer.Bytes), int64(layer.Size)-1))
-		delete(ended, layer.Index)
-	}
-	for index, bar := range ended {
-		bar.Abort(true)
-		delete(b.running, index)
-	}
-}
-
+// close removes the lines: how it ended is said below.
 func (b *bars) close() {
-	for _, bar := range b.running {
-		bar.Abort(true)
-	}
-	if b.total != nil {
-		b.total.Abort(false)
+	if b.bar != nil {
+		b.bar.Abort(true)
 	}
 	b.progress.Wait()
 }
+
+// rateMemory is how much of the rate so far is kept when a new sample comes.
+const rateMemory = 0.8
+
+// next is the view with a new sample; v is nil before the first one.
+func (v *view) next(p importer.Progress, now time.Time) *view {
+	if v == nil {
+		return &view{Progress: p, began: now, at: now}
+	}
+	n := &view{Progress: p, began: v.began, at: now, rate: v.rate}
+	elapsed := now.Sub(v.at).Seconds()
+	switch {
+	case p.Stage != importer.StageFetch || v.Stage != importer.StageFetch:
+		n.rate = 0
+	case elapsed > 0 && p.Bytes >= v.Bytes:
+		rate := float64(p.Bytes-v.Bytes) / elapsed
+		if v.rate > 0 {
+			rate = rateMemory*v.rate + (1-rateMemory)*rate
+		}
+		n.rate = rate
+	}
+	return n
+}
+
+// layerLines are the lines of the running layers, each at most width columns.
+func (v *view) layerLines(width int) []string {
+	var lines []string
+	for i, l := range v.Running {
+		if i == maxLayerLines {
+			return append(lines, cut(fmt.Sprintf("and %s more", count(len(v.Running)-i, "layer", "layers")), width))
+		}
+		label := "layer "
+		if l.Attempt > 1 {
+			label = "retry "
+		}
+		label += short(l.Digest)
+		part := 0.0
+		if l.Size > 0 {
+			part = float64(l.Bytes) / float64(l.Size)
+		}
+		lines = append(lines, barLine(width, label, part, percent(part), size(l.Bytes)+" of "+size(l.Size)))
+	}
+	return lines
+}
+
+// totalLine is the line for all, at most width columns.
+func (v *view) totalLine(width int) string {
+	label := daemon.StageText(v.Stage)
+	if v.Fraction < 0 {
+		if v.Steps > 0 {
+			label += fmt.Sprintf(": %d", v.Steps)
+		}
+		return cut(label, width)
+	}
+	notes := []string{percent(v.Fraction)}
+	switch {
+	case v.StepsTotal > 0:
+		notes = append(notes, fmt.Sprintf("%d of %d", v.Steps, v.StepsTotal))
+	case v.BytesTotal > 0 && v.Stage == importer.StageFetch:
+		notes = append(notes, size(v.Bytes)+" of "+size(v.BytesTotal))
+	}
+	if v.rate > 0 {
+		notes = append(notes, size(uint64(v.rate))+"/s")
+	}
+	if left := v.left(); left > 0 {
+		notes = append(notes, left.String()+" left")
+	}
+	return barLine(width, label, v.Fraction, notes...)
+}
+
+// left is how long the rest takes if it goes on as it went; 0: nobody knows.
+func (v *view) left() time.Duration {
+	const known = 0.05 // of an operation is too little to tell
+	if v.Fraction < known {
+		return 0
+	}
+	return time.Duration(float64(v.at.Sub(v.began)) * (1 - v.Fraction) / v.Fraction).Round(time.Second)
+}
+
+// barLine is a label, a bar and as many notes as fit on a line, the first ones
+// first. The bars of lines with labels of usual lengths stand below each other.
+func barLine(width int, label string, part float64, notes ...string) string {
+	const labelWidth = 20
+	line := fmt.Sprintf("%-*s", min(labelWidth, width), label)
+	noted := ""
+	for _, note := range notes {
+		if len(line)+len("  ")+minBar+len(noted)+len("  ")+len(note) > width && noted != "" {
+			break
+		}
+		noted += "  " + note
+	}
+	if room := min(width-len(line)-len("  ")-len(noted), maxBar); room >= minBar {
+		line += "  " + bar(part, room)
+	}
+	return cut(strings.TrimRight(line, " ")+noted, width)
+}
+
+// bar is a bar of so many columns.
+func bar(part float64, columns int) string {
+	inner := columns - len("[]")
+	done := min(int(part*float64(inner)), inner)
+	text := strings.Repeat("=", done)
+	if done < inner {
+		text += ">"
+	}
+	return fmt.Sprintf("[%-*s]", inner, text)
+}
+
+func percent(part float64) string { return fmt.Sprintf("%3d %%", int(100*part)) }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/ostree-importd/ostree-importd/daemon"
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
@@ -45,11 +46,15 @@ const linesInterval = 5 * time.Second
 type lines struct {
 	w       io.Writer
 	now     func() time.Time
+	first   headline
 	last    importer.Progress
 	printed time.Time
 }
 
 func (l *lines) update(p importer.Progress) {
+	if text := l.first.text(p); text != "" {
+		fmt.Fprintln(l.w, text)
+	}
 	news := p.Stage != l.last.Stage || p.LayersDone != l.last.LayersDone
 	moved := p.Bytes != l.last.Bytes || p.Steps != l.last.Steps
 	if !news && (!moved || l.now().Sub(l.printed) < linesInterval) {
@@ -61,56 +66,37 @@ func (l *lines) update(p importer.Progress) {
 
 func (l *lines) close() {}
 
-// progressText is a sample in one line.
-func progressText(p importer.Progress) string {
-	switch {
-	case p.Stage == importer.StageFetch && p.LayersTotal > 0:
-	case p.Stage == importer.StageEncapsulate && p.LayersTotal > 0:
-		return fmt.Sprintf("%s: %d of %d", stageText(p.Stage), p.LayersDone, p.LayersTotal)
-	case p.StepsTotal > 0:
-		return fmt.Sprintf("%s: %d of %d", stageText(p.Stage), p.Steps, p.StepsTotal)
-	case p.Steps > 0:
-		return fmt.Sprintf("%s: %d", stageText(p.Stage), p.Steps)
-	default:
-		return stageText(p.Stage)
+// headline is what an import begins with: what is here, and what is to be
+// fetched. Its zero value has not been told.
+type headline struct{ told bool }
+
+// text is the line, "" when it has been told or nothing is known yet.
+func (h *headline) text(p importer.Progress) string {
+	switch p.Stage {
+	case importer.StagePlan, importer.StageFetch, importer.StageMerge, importer.StageLand:
+		if !h.told && p.LayersTotal > 0 {
+			h.told = true
+			return fmt.Sprintf("%s, %s to fetch", daemon.PresentText(p.LayersCached, p.LayersTotal), size(p.BytesTotal))
+		}
 	}
-	return fmt.Sprintf("fetching: %d of %s, %s of %s", p.LayersDone, count(p.LayersTotal-p.LayersCached, "layer", "layers"), size(p.Bytes), size(p.BytesTotal))
+	return ""
 }
 
-func stageText(stage importer.Stage) string {
-	switch stage {
-	case importer.StageReference, importer.StageOpen:
-		return "opening the image"
-	case importer.StageInit:
-		return "making the repository"
-	case importer.StageWait:
-		return "waiting for others who work on the repository"
-	case importer.StageManifest, importer.StageConfig:
-		return "reading manifest and config"
-	case importer.StagePlan:
-		return "looking what is here"
-	case importer.StageFetch:
-		return "fetching layers"
-	case importer.StageMerge:
-		return "merging the layers"
-	case importer.StageLand:
-		return "writing the image"
-	case importer.StageSignature:
-		return "checking signatures"
-	case importer.StageCollect:
-		return "collecting"
-	case importer.StageCopy:
-		return "copying the image"
-	case importer.StageCheck:
-		return "checking objects"
-	case importer.StageRepair:
-		return "repairing"
-	case importer.StageEncapsulate:
-		return "making the layers"
-	case importer.StageExport:
-		return "writing the image out"
-	case importer.StagePush:
-		return "pushing the image"
+// progressText is a sample in one line.
+func progressText(p importer.Progress) string {
+	text := daemon.StageText(p.Stage)
+	switch {
+	case p.Stage == importer.StageFetch && p.LayersTotal > 0:
+		text += fmt.Sprintf(": %d of %d, %s of %s", p.LayersDone, p.LayersTotal-p.LayersCached, size(p.Bytes), size(p.BytesTotal))
+	case p.Stage == importer.StageEncapsulate && p.LayersTotal > 0:
+		text += fmt.Sprintf(": %d of %d", p.LayersDone, p.LayersTotal)
+	case p.StepsTotal > 0:
+		text += fmt.Sprintf(": %d of %d", p.Steps, p.StepsTotal)
+	case p.Steps > 0:
+		text += fmt.Sprintf(": %d", p.Steps)
 	}
-	return "waiting"
+	if p.Fraction > 0 {
+		text += fmt.Sprintf(", %d %%", daemon.Percent(p))
+	}
+	return text
 }

@@ -40,6 +40,18 @@ func table(w io.Writer, header []string, rows [][]string) error {
 	return out.Flush()
 }
 
+// cut shortens a text to so many columns, and says so by its end.
+func cut(text string, columns int) string {
+	runes := []rune(text)
+	if len(runes) <= columns {
+		return text
+	}
+	if columns <= 0 {
+		return ""
+	}
+	return string(runes[:columns-1]) + "…"
+}
+
 // fields prints name-value pairs, leaving out empty values.
 func fields(w io.Writer, pairs ...[2]string) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

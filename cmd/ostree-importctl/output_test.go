@@ -92,12 +92,13 @@ func TestLinesAreCalm(t *testing.T) {
 	step(time.Second, func(p *importer.Progress) { p.Bytes = 1000 })
 	step(5*time.Second, func(p *importer.Progress) { p.Bytes = 2000 })
 	step(time.Minute, func(*importer.Progress) {})
-	step(0, func(p *importer.Progress) { p.LayersDone, p.Bytes = 1, 2500 })
-	step(0, func(p *importer.Progress) { p.Stage = importer.StageMerge })
-	want := `fetching: 0 of 2 layers, 0 B of 4.0 KB
-fetching: 0 of 2 layers, 2.0 KB of 4.0 KB
-fetching: 1 of 2 layers, 2.5 KB of 4.0 KB
-merging the layers
+	step(0, func(p *importer.Progress) { p.LayersDone, p.Bytes, p.Fraction = 1, 2500, 0.457 })
+	step(0, func(p *importer.Progress) { p.Stage, p.Fraction = importer.StageMerge, 0.71 })
+	want := `1 of 3 layers present, 4.0 KB to fetch
+fetching layers: 0 of 2, 0 B of 4.0 KB
+fetching layers: 0 of 2, 2.0 KB of 4.0 KB
+fetching layers: 1 of 2, 2.5 KB of 4.0 KB, 45 %
+merging layers, 71 %
 `
 	if out.String() != want {
 		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
@@ -129,25 +130,13 @@ func TestLinesOfSteps(t *testing.T) {
 checking objects: 10
 checking objects: 20 of 40
 repairing
-fetching: 0 of 1 layer, 0 B of 1.0 KB
+0 of 1 layer present, 1.0 KB to fetch
+fetching layers: 0 of 1, 0 B of 1.0 KB
 making the layers: 0 of 2
 making the layers: 1 of 2
 `
 	if out.String() != want {
 		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
-	}
-}
-
-// TestStagesHaveTexts: a stage that the display doesn't know would read "waiting".
-func TestStagesHaveTexts(t *testing.T) {
-	for _, stage := range []importer.Stage{
-		importer.StageOpen, importer.StageWait, importer.StageManifest, importer.StageConfig, importer.StagePlan, importer.StageFetch, importer.StageMerge,
-		importer.StageLand, importer.StageSignature, importer.StageCollect, importer.StageCopy, importer.StageCheck, importer.StageRepair,
-		importer.StageEncapsulate, importer.StageExport, importer.StagePush, importer.StageInit,
-	} {
-		if text := stageText(stage); text == stageText("") {
-			t.Errorf("%s reads %q", stage, text)
-		}
 	}
 }
 
@@ -160,25 +149,6 @@ func TestBarsEndWithAnImportThatFails(t *testing.T) {
 	}})
 	b.update(importer.Progress{Stage: importer.StageFetch, BytesTotal: 100, Bytes: 60, Running: []importer.LayerProgress{{Index: 2, Size: 40}}})
 	b.close() // returns, although neither bar is complete
-}
-
-func TestBarsOfStepsAndBytes(t *testing.T) {
-	var out bytes.Buffer
-	b := newBars(&out)
-	for _, p := range []importer.Progress{
-		{Stage: importer.StageCheck},
-		{Stage: importer.StageCheck, Steps: 1, StepsTotal: 2},
-		{Stage: importer.StageCheck, Steps: 2, StepsTotal: 2},
-		{Stage: importer.StageCheck, Steps: 3, StepsTotal: 9},
-		{Stage: importer.StageFetch, Bytes: 10, BytesTotal: 100},
-		{Stage: importer.StageCheck, Steps: 9, StepsTotal: 9},
-	} {
-		b.update(p)
-		if want := p.StepsTotal > 0; b.total != nil && b.steps != want {
-			t.Errorf("%+v: the total counts steps: %t", p, b.steps)
-		}
-	}
-	b.close()
 }
 
 func TestTextsOfAnImage(t *testing.T) {

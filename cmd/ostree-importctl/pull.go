@@ -15,6 +15,7 @@ import (
 
 var pull = operation[importer.Request, importer.Result]{
 	local: func(imp *importer.Importer, ctx context.Context, request importer.Request, progress func(importer.Progress)) (*importer.Result, error) {
+		progress(importer.Progress{Stage: importer.StageOpen, Fraction: -1})
 		prepared, err := imp.Prepare(ctx, request)
 		if err != nil {
 			return nil, err
