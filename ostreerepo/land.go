@@ -107,12 +107,11 @@ func (s *Staging) Land(ctx context.Context, commits ...objects.Checksum) error {
 	if err := s.repo.doubt(append(s.commits(refs), commits...)...); err != nil {
 		return fmt.Errorf("land: %w", err)
 	}
-	// The names that a commit's author bound it to mean nothing for our refs.
-	args := append([]string{"--disable-verify-bindings", s.path}, refs...)
+	names := refs
 	for _, c := range commits {
-		args = append(args, c.String())
+		names = append(names, c.String())
 	}
-	if err := s.repo.pullLocal(ctx, args...); err != nil {
+	if err := s.repo.pullLocal(ctx, s.path, names...); err != nil {
 		return fmt.Errorf("land: %w", err)
 	}
 	crashpoint.Pass("land done")
@@ -132,7 +131,7 @@ func (s *Staging) commits(refs []string) []objects.Checksum {
 
 // LandDetached brings the detached metadata that were written of a commit of the repository there, and no refs. Errors: as for Land.
 func (s *Staging) LandDetached(ctx context.Context, c objects.Checksum) error {
-	if err := s.repo.pullLocal(ctx, "--disable-verify-bindings", s.path, c.String()); err != nil {
+	if err := s.repo.pullLocal(ctx, s.path, c.String()); err != nil {
 		return fmt.Errorf("land detached metadata: %w", err)
 	}
 	return nil
@@ -141,9 +140,14 @@ func (s *Staging) LandDetached(ctx context.Context, c objects.Checksum) error {
 // landAttempts is how often a landing is tried that another program's transaction keeps from starting.
 const landAttempts = 5
 
-// pullLocal runs one pull-local at a time. A transaction that starts looks through the directories that others use, and fails
+// uriPath escapes what pull-local takes for more than a path: it makes a URI of its argument as that stands.
+var uriPath = strings.NewReplacer("%", "%25", "#", "%23", "?", "%3F")
+
+// pullLocal pulls refs and commits from the repository at a path, one pull at a time. A transaction that starts looks through the directories that others use, and fails
 // when one of them ends at that moment; with a transaction of another program that is cured by trying again.
-func (r *Repo) pullLocal(ctx context.Context, args ...string) error {
+func (r *Repo) pullLocal(ctx context.Context, from string, names ...string) error {
+	// The names that a commit's author bound it to mean nothing for our refs.
+	args := append([]string{"--disable-verify-bindings", uriPath.Replace(from)}, names...)
 	select {
 	case r.landing <- struct{}{}:
 	case <-ctx.Done():

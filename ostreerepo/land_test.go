@@ -17,6 +17,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // TestLandEqualsCommit compares what lands with what the ostree command makes of the same directory: the checksum, the
@@ -187,5 +188,43 @@ echo "error: opendir(staging-1-2): No such file or directory" >&2; exit 1`)
 	var failed *command.Error
 	if err := s.Land(t.Context()); !errors.As(err, &failed) {
 		t.Errorf("error %v, want the command's", err)
+	}
+}
+
+// TestPathsThatAreNoURIs: pull-local makes a URI of the path that it is given, without escaping anything.
+func TestPathsThatAreNoURIs(t *testing.T) {
+	needs.Tool(t, "ostree")
+	dir := t.TempDir()
+	makeTree(t, dir)
+	for _, name := range []string{"a#b", "a?b=c", "100%", "%41", "a b&c;d@e:f+~", `"ä"'$x`, "a%23b"} {
+		t.Run(name, func(t *testing.T) {
+			var repos []*ostreerepo.Repo
+			above := t.TempDir()
+			for _, side := range []string{"from", "to"} {
+				repo, err := ostreerepo.Create(t.Context(), filepath.Join(above, name, side), ostreerepo.ModeBareUser, ostreerepo.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				repos = append(repos, repo)
+			}
+			from, to := repos[0], repos[1]
+			s := newStaging(t, from)
+			c := stageCommit(t, s, dir)
+			landRef(t, s, "some/ref", c)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := to.Pull(t.Context(), from, []string{"some/ref"}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := to.Resolve("some/ref"); err != nil || got != c {
+				t.Errorf("the ref names %s, %v, want %s", got, err, c)
+			}
+			for _, repo := range repos {
+				if err := repo.Fsck(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

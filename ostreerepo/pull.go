@@ -14,7 +14,7 @@ import (
 // path, and nothing is copied. Other errors: ErrNoRef, ErrNoObject, ErrCorrupted, ErrNoSpace, ErrReadOnly, *command.Error.
 func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...objects.Checksum) error {
 	reached := slices.Clone(commits)
-	args := []string{"--disable-verify-bindings", from.path}
+	var names []string
 	for _, ref := range refs {
 		c, err := from.Resolve(ref)
 		if err != nil {
@@ -24,12 +24,12 @@ func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...o
 		if err := r.deleteBrokenRef(ctx, ref); err != nil {
 			return fmt.Errorf("pull: %w", err)
 		}
-		args = append(args, ref)
+		names = append(names, ref)
 	}
 	for _, c := range commits {
-		args = append(args, c.String())
+		names = append(names, c.String())
 	}
-	if len(args) == 2 {
+	if len(names) == 0 {
 		return errors.New("pull: nothing is named")
 	}
 	if err := r.checkPull(ctx, from, reached); err != nil {
@@ -38,7 +38,7 @@ func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...o
 	if err := r.doubt(reached...); err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}
-	if err := r.pullLocal(ctx, args...); err != nil {
+	if err := r.pullLocal(ctx, from.path, names...); err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}
 	return nil
