@@ -8,10 +8,12 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// How many jobs of a lane run at once.
+// How many jobs of a lane run at once. An import mostly waits for its registry, which may be slow for
+// days: a few such must not keep the others from starting. Its memory comes from the budget of the
+// process; a skopeo takes about 30 MB, so that 16 stay below the unit's MemoryHigh=.
 const (
 	maxWrites  = 1
-	maxImports = 4
+	maxImports = 16
 	maxReads   = 2
 	maxLookups = 4
 )

@@ -44,7 +44,7 @@ func TestImportsRunSideBySide(t *testing.T) {
 
 // TestSlotsOfImports: imports run in bounded number, of which no user but root has more than half.
 func TestSlotsOfImports(t *testing.T) {
-	f := newFixture(t, func(c *Config) { c.Imports = 0 })
+	f := newFixture(t, func(c *Config) { c.Imports = 4 })
 	ask := func(name string, uid uint32) *Job {
 		f.registry.add(t, "example.com/"+name, name)
 		f.registry.block(t, "open example.com/"+name)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -161,6 +162,9 @@ func stageText(s JobStatus) string {
 	case importer.StageWait:
 		return waitText(s)
 	case importer.StageFetch, importer.StageVerify, importer.StageLayer:
+		if waitsForMemory(p) {
+			return fmt.Sprintf("waiting for memory, %d/%d layers fetched", p.LayersDone, p.LayersTotal-p.LayersCached)
+		}
 		return fmt.Sprintf("fetching %d/%d layers, %d %%", p.LayersDone, p.LayersTotal-p.LayersCached, Percent(p))
 	case importer.StageMerge:
 		return fmt.Sprintf("merging %d layers", p.LayersTotal)
@@ -170,6 +174,12 @@ func stageText(s JobStatus) string {
 		}
 	}
 	return StageText(s.Progress.Stage)
+}
+
+// waitsForMemory reports whether no layer is at work because other images hold the memory.
+func waitsForMemory(p importer.Progress) bool {
+	begun := func(l importer.LayerProgress) bool { return l.Attempt > 0 }
+	return len(p.Running) > 0 && !slices.ContainsFunc(p.Running, begun)
 }
 
 // Percent is how much of an operation is done, 0 while that is not known.

@@ -28,7 +28,7 @@ type LayerProgress struct {
 	Digest  digest.Digest `json:"digest"`
 	Bytes   uint64        `json:"bytes"`
 	Size    uint64        `json:"size"`
-	Attempt int           `json:"attempt"` // counted from 1
+	Attempt int           `json:"attempt"` // counted from 1; 0 while the layer waits for memory
 }
 
 // unmeasured is a stage that nobody knows the length of.

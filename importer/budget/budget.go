@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 const (
@@ -13,6 +14,10 @@ const (
 	Default = 256 << 20
 	// Minimum is the smallest size of a budget with which images can be imported.
 	Minimum = 64 << 20
+
+	// Patience is how long somebody who waits for memory keeps those back who came later. Then a need
+	// that is free is served, whoever came first: what holds the memory may wait for a slow network.
+	Patience = time.Minute
 
 	// step is the least by which a share grows, so that small needs are not counted one by one.
 	step = 1 << 20
@@ -30,6 +35,7 @@ type Budget struct {
 // waiter is somebody who waits for a share.
 type waiter struct {
 	size  int64
+	since time.Time
 	ready chan struct{} // closed when the share is given
 }
 
@@ -88,20 +94,27 @@ func (b *Budget) Run(ctx context.Context, n int64, work func(*Share) error) erro
 	}
 }
 
-// acquire takes n bytes when they are free and everybody who came before has been served.
+// acquire takes n bytes when they are free and nobody who came before is to be served first.
 func (b *Budget) acquire(ctx context.Context, n int64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	w := &waiter{size: n, since: time.Now(), ready: make(chan struct{})}
 	b.mu.Lock()
-	if b.waiting.Len() == 0 && b.given+n <= b.size {
-		b.given += n
-		b.mu.Unlock()
-		return nil
-	}
-	w := &waiter{size: n, ready: make(chan struct{})}
 	place := b.waiting.PushBack(w)
+	b.serve()
 	b.mu.Unlock()
+	select {
+	case <-w.ready:
+		return nil
+	default:
+	}
+	impatient := time.AfterFunc(Patience, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.serve()
+	})
+	defer impatient.Stop()
 	select {
 	case <-w.ready:
 		return nil
@@ -132,16 +145,21 @@ func (b *Budget) release(n int64) {
 	b.serve()
 }
 
-// serve gives those who wait their shares, in order, as far as the memory goes.
+// serve gives those who wait their shares, in order, as far as the memory goes. Who does not fit keeps
+// those back who came later, but only for Patience.
 func (b *Budget) serve() {
-	for first := b.waiting.Front(); first != nil; first = b.waiting.Front() {
-		w := first.Value.(*waiter)
-		if b.given+w.size > b.size {
+	var next *list.Element
+	for place := b.waiting.Front(); place != nil; place = next {
+		next = place.Next()
+		w := place.Value.(*waiter)
+		switch {
+		case b.given+w.size <= b.size:
+			b.given += w.size
+			b.waiting.Remove(place)
+			close(w.ready)
+		case time.Since(w.since) < Patience:
 			return
 		}
-		b.given += w.size
-		b.waiting.Remove(first)
-		close(w.ready)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // checkEmpty wants everything given back and nobody waiting.
@@ -104,6 +105,41 @@ func TestOrder(t *testing.T) {
 		all.Wait()
 		if fmt.Sprint(order) != "[90 20 100 10]" {
 			t.Errorf("served in the order %v", order)
+		}
+		checkEmpty(t, b)
+	})
+}
+
+// TestPatience: somebody who holds memory for ever and somebody who waits for all of it stop nobody else
+// for longer than Patience.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(100)
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() {
+			_ = b.Run(ctx, 10, func(*Share) error {
+				<-ctx.Done()
+				return nil
+			})
+		})
+		synctest.Wait()
+		var large error
+		all.Go(func() { large = b.Run(ctx, 100, func(*Share) error { return nil }) })
+		synctest.Wait()
+		start := time.Now()
+		for range 3 {
+			if err := b.Run(t.Context(), 90, func(*Share) error { return nil }); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(start); took != Patience {
+			t.Errorf("others waited for %v, want %v", took, Patience)
+		}
+		cancel()
+		all.Wait()
+		if large == nil {
+			t.Error("what needs all of the memory was served beside somebody who holds some")
 		}
 		checkEmpty(t, b)
 	})

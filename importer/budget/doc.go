@@ -12,8 +12,11 @@
 //	  ▲                                          │
 //	  └───── all given back, n at least doubles ─┴─▶ more than the budget: refused
 //
-// Whoever waits holds nothing, so that the others come to their end. Those who wait are served in their order, so that a large need is
-// not passed by small ones for ever. A need that grows with each turn ends at the whole budget, with which the work runs alone.
+// Whoever waits holds nothing, so that the others come to their end. Those who wait are served in
+// their order, so that a large need is not passed by small ones at once. But a layer holds its share while
+// it waits for the network, which may take days. So nobody keeps others back for longer than Patience:
+// then whoever fits is served, and a large need waits for as long as it does not fit. A need that grows
+// with each turn ends at the whole budget, with which the work runs alone.
 //
 // To do work again costs time, that of a layer the download too. It happens only when the budget is used up.
 package budget
