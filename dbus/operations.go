@@ -95,6 +95,11 @@ func (s *Server) encapsulate(c *call) ([]any, error) {
 		"image": r.Rev, "destination": r.Destination, "prior": printedImage(r.Prior),
 	}}
 	p.places = slices.Concat(destinationPlaces(r.Destination), originPlaces(r.Prior, r.PriorFD), accessPlaces(r.Access))
+	for _, path := range []string{r.ContainerConfig, r.ContentMap} {
+		if path != "" {
+			p.places = append(p.places, place{path: path})
+		}
+	}
 	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Encapsulate(r, o.job, caller)
 	})

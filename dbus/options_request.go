@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -59,6 +60,12 @@ func encapsulateOptions(r *importer.EncapsulateRequest) []option {
 		}},
 		{name: "single-layer", value: &r.SingleLayer},
 		textOption("compression", &r.Compression),
+		levelOption(&r.CompressionLevel),
+		keysOption("copy-metadata", &r.Copy),
+		keysOption("copy-metadata-optional", &r.CopyOptional),
+		textOption("created", &r.Created),
+		pathOption("container-config", &r.ContainerConfig),
+		pathOption("content-map", &r.ContentMap),
 		textOption("prior", &r.Prior),
 		{name: "prior-fd", value: &r.PriorFD, check: func() error {
 			if r.Prior == "" {
@@ -70,7 +77,7 @@ func encapsulateOptions(r *importer.EncapsulateRequest) []option {
 }
 
 func exportOptions(r *importer.ExportRequest) []option {
-	return append(accessOptions(&r.Access), textOption("compression", &r.Compression))
+	return append(accessOptions(&r.Access), textOption("compression", &r.Compression), levelOption(&r.CompressionLevel))
 }
 
 func copyOptions(r *importer.CopyRequest) []option {
@@ -148,6 +155,26 @@ func accessOptions(a *importer.Access) []option {
 			return nil
 		}},
 	}
+}
+
+// levelOption is how much layers are compressed. Which levels there are depends on the method.
+func levelOption(level *int) option {
+	return option{name: "compression-level", value: level, check: func() error {
+		if *level < 1 {
+			return errors.New("it has to be at least 1")
+		}
+		return nil
+	}}
+}
+
+// keysOption is a list of names.
+func keysOption(name string, keys *[]string) option {
+	return option{name: name, value: keys, check: func() error {
+		if slices.Contains(*keys, "") {
+			return errors.New("one of the names is empty")
+		}
+		return nil
+	}}
 }
 
 // textOption is one that has to have a text.

@@ -104,10 +104,12 @@ func requests() map[string][2]bound {
 		}, "image"), bind(unencapsulateOptions, importer.UnencapsulateRequest{})},
 		"Encapsulate": {bind(encapsulateOptions, importer.EncapsulateRequest{
 			Labels: map[string]string{"k": "v", "empty": ""}, Cmd: []string{"/bin/sh", ""}, Architecture: "arm64", MaxLayers: 5,
-			SingleLayer: true, Compression: "zstd", Prior: "docker://x:1", Access: someAccess, PriorFD: someDescriptor("/dev"),
+			SingleLayer: true, Compression: "zstd", CompressionLevel: 3, Copy: []string{"a", "b"}, CopyOptional: []string{"c"},
+			Created: "2026-01-31T12:00:00Z", ContainerConfig: "/config.json", ContentMap: "/map.json",
+			Prior: "docker://x:1", Access: someAccess, PriorFD: someDescriptor("/dev"),
 		}, "rev", "destination"), bind(encapsulateOptions, importer.EncapsulateRequest{})},
 		"Export": {
-			bind(exportOptions, importer.ExportRequest{Compression: "zstd", Access: someAccess}, "image", "destination"),
+			bind(exportOptions, importer.ExportRequest{Compression: "zstd", CompressionLevel: 3, Access: someAccess}, "image", "destination"),
 			bind(exportOptions, importer.ExportRequest{}),
 		},
 		"Copy": {

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/encapsulate"
@@ -58,17 +62,66 @@ func checkEncapsulate(req EncapsulateRequest) (reference.Image, encapsulate.Opti
 	if err := export.CheckImage(dest); err != nil {
 		return invalid(err)
 	}
-	compression, err := layerCompression(dest, req.Compression)
+	compression, err := layerCompression(dest, req.Compression, req.CompressionLevel)
 	if err != nil {
 		return invalid(err)
 	}
-	if req.MaxLayers < 0 || req.SingleLayer && (req.MaxLayers > 1 || req.Prior != "") {
-		return invalid(errors.New("the number of layers is at least 1, and a single layer has neither more nor a prior image"))
+	opts := encapsulate.Options{
+		Labels: req.Labels, Copy: req.Copy, CopyOptional: req.CopyOptional, Cmd: req.Cmd, Arch: req.Architecture, MaxLayers: req.MaxLayers,
+		SingleLayer: req.SingleLayer, Compression: compression,
 	}
-	return dest, encapsulate.Options{
-		Labels: req.Labels, Cmd: req.Cmd, Arch: req.Architecture, MaxLayers: req.MaxLayers, SingleLayer: req.SingleLayer,
-		Compression: compression,
-	}, nil
+	if err := readEncapsulateFiles(req, &opts); err != nil {
+		return invalid(err)
+	}
+	if req.MaxLayers < 0 || req.SingleLayer && (req.MaxLayers > 1 || req.Prior != "" || req.ContentMap != "") {
+		return invalid(errors.New("the number of layers is at least 1, and a single layer has neither more, nor a prior image, nor a content map"))
+	}
+	return dest, opts, nil
+}
+
+// readEncapsulateFiles reads the time of creation, and the files that a request names.
+func readEncapsulateFiles(req EncapsulateRequest, opts *encapsulate.Options) (err error) {
+	if req.Created != "" {
+		if opts.Created, err = time.Parse(time.RFC3339, req.Created); err != nil {
+			return fmt.Errorf("the time of creation %q is not written as in 2026-01-31T12:00:00Z", req.Created)
+		}
+	}
+	if req.ContainerConfig != "" {
+		raw, err := readSmallFile(req.ContainerConfig)
+		if err == nil {
+			opts.Config, err = encapsulate.ParseConfig(raw)
+		}
+		if err != nil {
+			return fmt.Errorf("the container config %s: %w", req.ContainerConfig, err)
+		}
+	}
+	if req.ContentMap != "" {
+		raw, err := readSmallFile(req.ContentMap)
+		if err == nil {
+			opts.Content, err = encapsulate.ParseContentMap(raw)
+		}
+		if err != nil {
+			return fmt.Errorf("the content map %s: %w", req.ContentMap, err)
+		}
+	}
+	return nil
+}
+
+// readSmallFile reads a JSON document from a regular file.
+func readSmallFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(errors.New("it is no regular file"), err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, document.MaxSize+1))
+	if err == nil && len(raw) > document.MaxSize {
+		err = fmt.Errorf("it has more than %d bytes", document.MaxSize)
+	}
+	return raw, err
 }
 
 // revision gives the commit that a ref or a checksum names.

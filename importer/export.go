@@ -10,6 +10,7 @@ import (
 
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/encapsulate"
 	"github.com/ostree-importd/ostree-importd/importer/export"
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
@@ -44,9 +45,9 @@ func checkExport(req ExportRequest) (export.Destination, ocilayout.Compression, 
 	if err != nil {
 		return dest, ocilayout.Compression{}, &Error{Kind: KindInvalidReference, Stage: StageExport, Err: err}
 	}
-	compression, err := layerCompression(dest.Image, req.Compression)
-	if err == nil && dest.Root != "" && req.Compression != "" {
-		err = fmt.Errorf("a destination %s: has no layers that could be compressed by %q", dest.Root, req.Compression)
+	compression, err := layerCompression(dest.Image, req.Compression, req.CompressionLevel)
+	if err == nil && dest.Root != "" && (req.Compression != "" || req.CompressionLevel != 0) {
+		err = fmt.Errorf("a destination %s: has no layers that could be compressed by %s", dest.Root, compression.Format)
 	}
 	if err != nil {
 		return dest, ocilayout.Compression{}, &Error{Kind: KindInvalidOption, Stage: StageExport, Err: err}
@@ -168,7 +169,7 @@ func classifyWritten(e *Error, err error) *Error {
 	var tool *command.Error
 	switch {
 	case e.Kind != KindFailed:
-	case errors.Is(err, dirfd.ErrInRepository), errors.Is(err, dirfd.ErrForeignLink), errors.Is(err, export.ErrForeignConfig):
+	case errors.Is(err, dirfd.ErrInRepository), errors.Is(err, dirfd.ErrForeignLink), errors.Is(err, export.ErrForeignConfig), errors.Is(err, encapsulate.ErrNoKey):
 		e.Kind = KindInvalidOption
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		e.Kind, e.Hint = KindNoSpace, "free space there, or name another destination: nothing was left behind"

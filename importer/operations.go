@@ -57,6 +57,17 @@ type EncapsulateRequest struct {
 	MaxLayers    int               `json:"max-layers,omitempty"` // 0 means 64
 	SingleLayer  bool              `json:"single-layer,omitempty"`
 	Compression  string            `json:"compression,omitempty"` // gzip (the default), zstd or none
+	// CompressionLevel is 1 to 9 of gzip, 1 to 22 of zstd; 0 means the usual one.
+	CompressionLevel int `json:"compression-level,omitempty"`
+	// Copy names keys of the commit's metadata whose texts become labels; without one the request fails. CopyOptional names those
+	// that the commit need not have.
+	Copy         []string `json:"copy-metadata,omitempty"`
+	CopyOptional []string `json:"copy-metadata-optional,omitempty"`
+	Created      string   `json:"created,omitempty"` // as RFC 3339 writes it; empty means the commit's timestamp
+	// ContainerConfig is the path of a JSON file with what an image's config has under the name config. What the other fields say goes before.
+	ContainerConfig string `json:"container-config,omitempty"`
+	// ContentMap is the path of a JSON file that encapsulate.ParseContentMap reads.
+	ContentMap string `json:"content-map,omitempty"`
 	// Prior names an earlier image of the same system: what shared a layer in it does so again, so that hosts that have it fetch less.
 	Prior string `json:"prior,omitempty"`
 	// PriorFD is the file or directory of Prior, if the caller has opened it.
@@ -71,7 +82,7 @@ type EncapsulateResult struct {
 	ManifestDigest digest.Digest       `json:"manifest-digest"`
 	ConfigDigest   digest.Digest       `json:"config-digest"`
 	Layers         []EncapsulatedLayer `json:"layers"`
-	// Chunking says what the layers were made by: "single", "rpm", "dpkg" or "size".
+	// Chunking says what the layers were made by: "single", "rpm", "dpkg", "map" or "size".
 	Chunking string `json:"chunking"`
 	// Note says why the layers are not by package though the commit has a package database.
 	Note string `json:"note,omitempty"`
@@ -221,7 +232,9 @@ type ExportRequest struct {
 	Image       string `json:"image"`
 	Destination string `json:"destination"` // what export.ParseDestination reads
 	Compression string `json:"compression,omitempty"`
-	Access      Access `json:"access,omitzero"` // of the registry that is pushed to
+	// CompressionLevel is 1 to 9 of gzip, 1 to 22 of zstd; 0 means the usual one.
+	CompressionLevel int    `json:"compression-level,omitempty"`
+	Access           Access `json:"access,omitzero"` // of the registry that is pushed to
 }
 
 // ExportResult is what Export wrote.

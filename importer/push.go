@@ -30,18 +30,18 @@ const (
 
 // layerCompression is how the layers of an image for dest are compressed: as asked for, but not at all where the destination keeps
 // them uncompressed.
-func layerCompression(dest reference.Image, asked string) (ocilayout.Compression, error) {
-	format, err := ocilayout.ParseFormat(asked)
+func layerCompression(dest reference.Image, asked string, level int) (ocilayout.Compression, error) {
+	c, err := ocilayout.ParseCompression(asked, level)
 	switch {
 	case err != nil:
 		return ocilayout.Compression{}, err
-	case dest.Transport == reference.TransportDockerArchive && asked != "" && format != ocilayout.Uncompressed:
-		return ocilayout.Compression{}, fmt.Errorf("the layers of a docker-archive: are not compressed, by %q neither", asked)
+	case dest.Transport == reference.TransportDockerArchive && (asked != "" || level != 0) && c.Format != ocilayout.Uncompressed:
+		return ocilayout.Compression{}, fmt.Errorf("the layers of a docker-archive: are not compressed: leave the compression (%s) away", c.Format)
 	case dest.Transport == reference.TransportDockerArchive,
-		dest.Transport == reference.TransportContainersStorage && asked == "":
-		format = ocilayout.Uncompressed
+		dest.Transport == reference.TransportContainersStorage && asked == "" && level == 0:
+		return ocilayout.Compression{Format: ocilayout.Uncompressed}, nil
 	}
-	return ocilayout.Compression{Format: format}, nil
+	return c, nil
 }
 
 // isPushed reports whether an image gets there by way of a temporary layout.

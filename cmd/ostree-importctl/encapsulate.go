@@ -40,6 +40,12 @@ containers-storage:NAME.`,
 			if request.Access, err = access.access(); err != nil {
 				return err
 			}
+			if request.ContainerConfig, err = absolute(request.ContainerConfig); err != nil {
+				return err
+			}
+			if request.ContentMap, err = absolute(request.ContentMap); err != nil {
+				return err
+			}
 			request.Rev = args[0]
 			if request.Destination, err = absoluteDestination(args[1]); err != nil {
 				return err
@@ -67,16 +73,23 @@ containers-storage:NAME.`,
 	flags.StringVar(&request.Architecture, "arch", "", "the image's `architecture`, as OCI names it (default: this host's)")
 	flags.IntVar(&request.MaxLayers, "max-layers", 0, "make no more than this `number` of layers (default 64)")
 	flags.BoolVar(&request.SingleLayer, "single-layer", false, "put all into one layer")
-	registerCompression(cmd, &request.Compression)
+	registerCompression(cmd, &request.Compression, &request.CompressionLevel)
+	flags.StringArrayVar(&request.Copy, "copy-metadata", nil, "copy this `key` of the commit's metadata to a label (repeatable)")
+	flags.StringArrayVar(&request.CopyOptional, "copy-metadata-optional", nil, "copy this `key` too, if the commit has it (repeatable)")
+	flags.StringVar(&request.Created, "created", "", "the image's `time` of creation, such as 2026-01-31T12:00:00Z (default: the commit's)")
+	flags.StringVar(&request.ContainerConfig, "container-config", "", "a JSON `file` with what else the config says of how a container is run")
+	flags.StringVar(&request.ContentMap, "content-map", "", "a JSON `file` that says what shares a layer, in place of the package database")
 	flags.StringVar(&prior, "prior", "", "an earlier `image` of the same system: what shared a layer in it does so again")
 	cmd.MarkFlagsMutuallyExclusive("max-layers", "single-layer")
 	cmd.MarkFlagsMutuallyExclusive("prior", "single-layer")
+	cmd.MarkFlagsMutuallyExclusive("content-map", "single-layer")
 	access.register(flags)
 	return cmd
 }
 
-// registerCompression adds the option of verbs that write layers.
-func registerCompression(cmd *cobra.Command, compression *string) {
+// registerCompression adds the options of verbs that write layers.
+func registerCompression(cmd *cobra.Command, compression *string, level *int) {
+	cmd.Flags().IntVar(level, "compression-level", 0, "compress at this `level`: 1 to 9 for gzip, 1 to 22 for zstd (default: the usual one)")
 	cmd.Flags().StringVar(compression, "compression", "", "compress layers by this `method`: gzip, zstd or none (default gzip)")
 	complete := cobra.FixedCompletions([]cobra.Completion{"gzip", "zstd", "none"}, cobra.ShellCompDirectiveNoFileComp)
 	if err := cmd.RegisterFlagCompletionFunc("compression", complete); err != nil {

@@ -54,7 +54,7 @@ Over the bus it has to be where the daemon may write: see ostree-importctl(1).`,
 		},
 		ValidArgsFunction: s.completeImages(1),
 	}
-	registerCompression(cmd, &request.Compression)
+	registerCompression(cmd, &request.Compression, &request.CompressionLevel)
 	access.register(cmd.Flags())
 	return cmd
 }

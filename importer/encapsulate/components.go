@@ -22,6 +22,7 @@ const (
 	ChunkingSingle Chunking = "single" // not at all
 	ChunkingRPM    Chunking = "rpm"    // by the packages of the commit's RPM database
 	ChunkingDpkg   Chunking = "dpkg"   // by the packages of the commit's dpkg database
+	ChunkingMap    Chunking = "map"    // by the components of a ContentMap
 	ChunkingSize   Chunking = "size"   // by directories, as far as their sizes ask for it
 )
 
@@ -56,6 +57,7 @@ type packages struct {
 	tree    *tree
 	owner   map[*content]string
 	changes map[string]int
+	all     bool // the kernel too is what its package is
 }
 
 func newPackages(t *tree) *packages {
@@ -64,10 +66,13 @@ func newPackages(t *tree) *packages {
 
 // claim says that a path belongs to a package. Where a content belongs to several, the first by name gets it.
 func (p *packages) claim(name, file string) {
-	c := p.tree.find(file)
-	if c == nil {
-		return // a directory, or something that the commit leaves out
+	if c := p.tree.find(file); c != nil { // else a directory, or something that the commit leaves out
+		p.give(name, c)
 	}
+}
+
+// give says that a content belongs to a package, as claim does of a path.
+func (p *packages) give(name string, c *content) {
 	if owner, owned := p.owner[c]; !owned || name < owner {
 		p.owner[c] = name
 	}
@@ -76,8 +81,15 @@ func (p *packages) claim(name, file string) {
 // errNoDatabase says that a commit has no package database of some kind.
 var errNoDatabase = errors.New("no package database")
 
-// components parts the commit's contents. The note says why it was not by packages, if there is a reason.
+// components parts the commit's contents, as the options say or by packages. The note says why it was not by packages, if there is a reason.
 func components(ctx context.Context, t *tree, opts Options) (parts []*component, by Chunking, note string, err error) {
+	if opts.Content != nil {
+		owners, err := opts.Content.claim(ctx, t)
+		if err != nil {
+			return nil, "", "", err
+		}
+		return owners.part(), ChunkingMap, "", nil
+	}
 	owners, by := newPackages(t), ChunkingSize
 	for _, database := range []struct {
 		by   Chunking
@@ -107,7 +119,7 @@ func (p *packages) part() []*component {
 	var others []*content
 	for _, c := range p.tree.sorted() {
 		name, owned := p.owner[c]
-		if slices.ContainsFunc(c.paths, func(at string) bool { return strings.HasPrefix(at, kernelDir) }) {
+		if !(p.all && owned) && slices.ContainsFunc(c.paths, func(at string) bool { return strings.HasPrefix(at, kernelDir) }) {
 			name, owned = kernelName, true
 		}
 		if !owned {

@@ -2,6 +2,7 @@ package encapsulate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,8 +32,20 @@ const (
 )
 
 // labels gives the image's labels, which are also the manifest's annotations.
-func labels(s *source, own map[string]string, last digest.Digest) map[string]string {
-	l := map[string]string{labelCommit: s.checksum.String()}
+func labels(s *source, opts Options, last digest.Digest) (map[string]string, error) {
+	l := make(map[string]string)
+	for i, key := range slices.Concat(opts.Copy, opts.CopyOptional) {
+		value, there := s.commit.Metadata[key]
+		if !there && i >= len(opts.Copy) {
+			continue
+		}
+		text, ok := value.AsString()
+		if !ok {
+			return nil, fmt.Errorf("%w: the commit's metadata has no text %q", ErrNoKey, key)
+		}
+		l[key] = text
+	}
+	l[labelCommit] = s.checksum.String()
 	if bootable, ok := s.commit.Metadata[labelBootable].AsBool(); ok {
 		l[labelBootable], l[labelBootc] = strconv.FormatBool(bootable), "1"
 	}
@@ -42,9 +55,9 @@ func labels(s *source, own map[string]string, last digest.Digest) map[string]str
 	if version, ok := s.commit.Metadata[metaVersion].AsString(); ok {
 		l[ocispec.AnnotationVersion] = version
 	}
-	maps.Copy(l, own)
+	maps.Copy(l, opts.Labels)
 	l[document.LabelFinalDiffID] = last.String()
-	return l
+	return l, nil
 }
 
 // maxTimestamp is the last second that RFC 3339 can write.
@@ -99,8 +112,67 @@ func config(s *source, opts Options, layers []Layer, labels map[string]string) (
 		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, l.DiffID)
 		c.History = append(c.History, ocispec.History{Created: &at, CreatedBy: l.Name})
 	}
-	return canonical("config", c)
+	if opts.Config == nil {
+		return canonical("config", c)
+	}
+	return withConfig(c, opts.Config)
 }
+
+// withConfig is an image's config with what else base says of how a container is run.
+func withConfig(image ocispec.Image, base []byte) ([]byte, error) {
+	var run, all map[string]json.RawMessage
+	if err := json.Unmarshal(base, &run); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	var parsed ocispec.ImageConfig
+	if err := json.Unmarshal(base, &parsed); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	labels := maps.Clone(parsed.Labels)
+	if labels == nil {
+		labels = make(map[string]string)
+	}
+	maps.Copy(labels, image.Config.Labels)
+	replaced := map[string]any{"Labels": labels}
+	if image.Config.Cmd != nil {
+		replaced["Cmd"] = image.Config.Cmd
+	}
+	raw, err := json.Marshal(image)
+	if err == nil {
+		err = json.Unmarshal(raw, &all)
+	}
+	for name, value := range replaced {
+		if err == nil {
+			run[name], err = json.Marshal(value)
+		}
+	}
+	if err == nil {
+		all["config"], err = json.Marshal(run)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return canonical("config", all)
+}
+
+// ParseConfig checks a text for Options.Config, and returns its canonical form.
+func ParseConfig(raw []byte) ([]byte, error) {
+	canonical, replaced, err := document.Canonical(raw)
+	if err = errors.Join(err, replaced); err != nil { // such as a name that is there twice
+		return nil, err
+	}
+	var config *ocispec.ImageConfig
+	if err := json.Unmarshal(canonical, &config); err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return nil, errors.New("it is no JSON object")
+	}
+	return canonical, nil
+}
+
+// ErrNoKey says that a commit's metadata lack a key that is to be copied.
+var ErrNoKey = errors.New("there is nothing to copy")
 
 // manifest makes the image's manifest.
 func manifest(config ocispec.Descriptor, layers []Layer, annotations map[string]string) ([]byte, error) {

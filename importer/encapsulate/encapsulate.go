@@ -32,13 +32,20 @@ const (
 
 // Options are the settings of Encapsulate. The zero value is for a host's usual image.
 type Options struct {
-	Labels      map[string]string // in addition to those that the commit gives, or in place of them
-	Cmd         []string          // nil: what the commit's metadata ostree.container-cmd says
-	Arch, OS    string            // as OCI names them; empty: the host's, and linux
-	Created     time.Time         // zero: the commit's timestamp
-	MaxLayers   int               // 0: DefaultMaxLayers
-	SingleLayer bool              // no chunks
+	Labels map[string]string // in addition to those that the commit gives, or in place of them
+	// Copy names keys of the commit's metadata whose texts become labels of the same names; it is an error if the commit has none
+	// of such a key. CopyOptional names those that it need not have.
+	Copy, CopyOptional []string
+	// Config is what the config says of how a container is run, as the JSON object that an image's config has under that name. What the
+	// other options say replaces the parts that they are about.
+	Config      []byte
+	Cmd         []string  // nil: what the commit's metadata ostree.container-cmd says
+	Arch, OS    string    // as OCI names them; empty: the host's, and linux
+	Created     time.Time // zero: the commit's timestamp
+	MaxLayers   int       // 0: DefaultMaxLayers
+	SingleLayer bool      // no chunks
 	Compression ocilayout.Compression
+	Content     *ContentMap       // what the contents belong to; nil: what the commit's package database says
 	Prior       *ocispec.Manifest // of an earlier image of the same system: what shared a layer in it does again
 	RPM         *rpmdb.Reader     // reads RPM databases; nil: they are not taken into account
 }
@@ -97,6 +104,9 @@ func encapsulate(
 	}
 	s, err := load(ctx, repo, commit)
 	if err != nil {
+		return Result{}, err
+	}
+	if _, err := labels(s, opts, ""); err != nil { // before the work is done
 		return Result{}, err
 	}
 	var result Result
@@ -221,7 +231,10 @@ func (s *source) writeLayers(ctx context.Context, w *ocilayout.Writer, chunks []
 
 // writeDocuments writes config and manifest, which make the image visible.
 func (s *source) writeDocuments(ctx context.Context, w *ocilayout.Writer, opts Options, result *Result) error {
-	l := labels(s, opts.Labels, result.FinalDiffID)
+	l, err := labels(s, opts, result.FinalDiffID)
+	if err != nil {
+		return err
+	}
 	raw, err := config(s, opts, result.Layers, l)
 	if err != nil {
 		return err
