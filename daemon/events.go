@@ -16,12 +16,13 @@ const (
 	JobRemoved EventType = "job-removed"
 	// PreparedRemoved: the plan Event.PreparedID was discarded, expired or made room for a newer one.
 	PreparedRemoved EventType = "prepared-removed"
-	// ImagesChanged: what Images answers is another thing than before; Event.Images says of which images.
+	// ImagesChanged: what Images answers is another thing than before; Event.Images says of which
+	// images.
 	ImagesChanged EventType = "images-changed"
 )
 
-// Event is one thing that happened. No event is about a look-up (see JobType.IsLookup). Job is set for the Job events, PreparedID for PreparedRemoved,
-// Images for ImagesChanged.
+// Event is one thing that happened. No event is about a look-up (see JobType.IsLookup). Job is set
+// for the Job events, PreparedID for PreparedRemoved, Images for ImagesChanged.
 type Event struct {
 	Type       EventType    `json:"type"`
 	Job        JobStatus    `json:"job,omitzero"`

@@ -26,9 +26,9 @@ type repaired struct {
 	all   bool // whichever are stored
 }
 
-// imageWatch remembers what was stored when somebody last looked. Its lock is held from a look to the
-// event that tells what it found, so that events come in the order of the looks. It is taken before
-// Manager.mu.
+// imageWatch remembers what was stored when somebody last looked. Its lock is held from a look to
+// the event that tells what it found, so that events come in the order of the looks. It is taken
+// before Manager.mu.
 type imageWatch struct {
 	mu     sync.Mutex
 	states map[string]string // nil: nobody has looked
@@ -62,7 +62,8 @@ func (w *imageWatch) look(im *importer.Importer, touched repaired) (ImageChanges
 	return c, nil
 }
 
-// lookAtImages is look for the repository of the daemon. What cannot be read now is found out by the next look.
+// lookAtImages is look for the repository of the daemon. What cannot be read now is found out by the
+// next look.
 func (m *Manager) lookAtImages(touched repaired) ImageChanges {
 	im, err := m.importer()
 	if err != nil {
@@ -92,8 +93,8 @@ func (m *Manager) emitImages(changes ImageChanges) {
 	}
 }
 
-// Images lists the stored images; see importer.Importer.Images. What another program has changed while no job
-// ran is told by an event before.
+// Images lists the stored images; see importer.Importer.Images. What another program has changed
+// while no job ran is told by an event before.
 func (m *Manager) Images(ctx context.Context) ([]importer.Image, error) {
 	im, err := m.importer()
 	if err != nil {

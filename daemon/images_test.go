@@ -11,7 +11,9 @@ import (
 )
 
 // changesUntil returns what all ImagesChanged tell up to the wanted event.
-func changesUntil(t *testing.T, events <-chan Event, wanted func(Event) bool) (changes []ImageChanges) {
+func changesUntil(
+	t *testing.T, events <-chan Event, wanted func(Event) bool,
+) (changes []ImageChanges) {
 	t.Helper()
 	last, before := await(t, events, wanted)
 	for _, e := range append(before, last) {
@@ -32,14 +34,17 @@ func TestImagesChangedSaysWhich(t *testing.T) {
 		t.Helper()
 		finished(t, started(t)(job, err), ResultDone)
 	}
+	pull := func(name string) func() {
+		return func() { done(f.Import(request(name), JobOptions{}, Caller{})) }
+	}
 	for _, step := range []struct {
 		name string
 		do   func()
 		want []ImageChanges
 	}{
-		{"a new image", func() { done(f.Import(request("example.com/one"), JobOptions{}, Caller{})) }, []ImageChanges{{Added: []string{one}}}},
-		{"another one", func() { done(f.Import(request("example.com/two"), JobOptions{}, Caller{})) }, []ImageChanges{{Added: []string{two}}}},
-		{"the same again", func() { done(f.Import(request("example.com/two"), JobOptions{}, Caller{})) }, nil},
+		{"a new image", pull("example.com/one"), []ImageChanges{{Added: []string{one}}}},
+		{"another one", pull("example.com/two"), []ImageChanges{{Added: []string{two}}}},
+		{"the same again", pull("example.com/two"), nil},
 		{"layers only", func() {
 			r := request("example.com/two")
 			r.NoRef = true
@@ -49,9 +54,10 @@ func TestImagesChangedSaysWhich(t *testing.T) {
 			f.registry.add(t, "example.com/one", "c")
 			done(f.CheckUpdate(importer.UpdateRequest{Image: one}, JobOptions{}, Caller{}))
 		}, []ImageChanges{{Changed: []string{one}}}},
-		{"and imported", func() { done(f.Import(request("example.com/one"), JobOptions{}, Caller{})) }, []ImageChanges{{Changed: []string{one}}}},
+		{"and imported", pull("example.com/one"), []ImageChanges{{Changed: []string{one}}}},
 		{"one that is not there is removed", func() {
-			done(f.Remove(importer.RemoveRequest{Images: []string{"docker://example.com/three"}}, JobOptions{}, Caller{}))
+			three := []string{"docker://example.com/three"}
+			done(f.Remove(importer.RemoveRequest{Images: three}, JobOptions{}, Caller{}))
 		}, nil},
 		{"both are removed", func() {
 			done(f.Remove(importer.RemoveRequest{Images: []string{two, one}}, JobOptions{}, Caller{}))
@@ -72,7 +78,8 @@ func TestImagesOfOthers(t *testing.T) {
 	f.registry.add(t, "example.com/one", "a")
 	status := finished(t, f.startImport(t, "example.com/one"), ResultDone)
 	events := subscribe(t, f.Manager)
-	command := exec.Command(needs.Tool(t, "ostree"), "refs", "--repo="+f.repo.Path(), "--delete", status.Import.ImageRef)
+	command := exec.Command(needs.Tool(t, "ostree"), "refs", "--repo="+f.repo.Path(),
+		"--delete", status.Import.ImageRef)
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}

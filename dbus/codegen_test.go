@@ -69,8 +69,8 @@ func describedInterfaces(t *testing.T) []describedInterface {
 	return document.Interfaces
 }
 
-// TestEverythingIsAnnotated: gdbus-codegen documents each part, and qdbusxml2cpp knows a C++ type for
-// each that is not a basic one. Signals and methods tell it by direction and position.
+// TestEverythingIsAnnotated: gdbus-codegen documents each part, and qdbusxml2cpp knows a C++ type
+// for each that is not a basic one. Signals and methods tell it by direction and position.
 func TestEverythingIsAnnotated(t *testing.T) {
 	for _, iface := range describedInterfaces(t) {
 		if annotationsOf(iface.Annotations)[docString] == "" {
@@ -139,12 +139,14 @@ func TestCodegen(t *testing.T) {
 		}
 		printed := words(string(text))
 		for _, member := range iface.members() {
-			if want := words(annotationsOf(member.Annotations)[docString]); !strings.Contains(printed, want) {
+			want := words(annotationsOf(member.Annotations)[docString])
+			if !strings.Contains(printed, want) {
 				t.Errorf("the documentation of %s.%s lacks %q", iface.Name, member.Name, want)
 			}
 		}
 	}
-	if code, err := os.ReadFile(filepath.Join(dir, "code.h")); err != nil || !strings.Contains(string(code), "call_check_update") {
+	code, err := os.ReadFile(filepath.Join(dir, "code.h"))
+	if err != nil || !strings.Contains(string(code), "call_check_update") {
 		t.Errorf("the C code lacks a method: %v", err)
 	}
 }

@@ -26,7 +26,8 @@ type listedJob struct {
 func TestListJobsTellsHowJobsEnded(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	conn := s.connect(t)
-	s.registry.fail("example.com/closed", &importer.Error{Kind: importer.KindNetwork, Err: errors.New("the line is dead")})
+	s.registry.fail("example.com/closed",
+		&importer.Error{Kind: importer.KindNetwork, Err: errors.New("the line is dead")})
 	s.registry.block(t, "example.com/endless")
 	const prefix = "docker://example.com/"
 	for _, image := range []string{"image", "closed", "endless"} {

@@ -12,13 +12,14 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// TestKeysHaveOneSpelling: what a caller writes or reads as a key, as an option or in JSON, is lower
-// case with hyphens, everywhere.
+// TestKeysHaveOneSpelling: what a caller writes or reads as a key, as an option or in JSON, is
+// lower case with hyphens, everywhere.
 func TestKeysHaveOneSpelling(t *testing.T) {
 	for _, shown := range []any{
 		daemon.Event{}, daemon.JobStatus{}, daemon.Prepared{}, importer.Image{}, importer.Result{},
-		importer.UnencapsulateResult{}, importer.EncapsulateResult{}, importer.ExportResult{}, importer.CopyResult{},
-		importer.RemoveResult{}, importer.PruneResult{}, importer.VerifyResult{}, importer.Comparison{}, importer.Update{},
+		importer.UnencapsulateResult{}, importer.EncapsulateResult{}, importer.ExportResult{},
+		importer.CopyResult{}, importer.RemoveResult{}, importer.PruneResult{},
+		importer.VerifyResult{}, importer.Comparison{}, importer.Update{},
 	} {
 		checkKeys(t, reflect.TypeOf(shown), map[reflect.Type]bool{})
 	}
@@ -39,7 +40,8 @@ func checkKey(t *testing.T, of, key string) {
 	}
 }
 
-// checkKeys looks at the keys that encoding/json gives the fields of a type, and of the types in it.
+// checkKeys looks at the keys that encoding/json gives the fields of a type, and of the types in
+// it.
 func checkKeys(t *testing.T, typ reflect.Type, seen map[reflect.Type]bool) {
 	t.Helper()
 	switch typ.Kind() {
@@ -50,7 +52,8 @@ func checkKeys(t *testing.T, typ reflect.Type, seen map[reflect.Type]bool) {
 	default:
 		return
 	}
-	if seen[typ] || typ.Implements(reflect.TypeFor[json.Marshaler]()) || typ.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+	if seen[typ] || typ.Implements(reflect.TypeFor[json.Marshaler]()) ||
+		typ.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
 		return
 	}
 	seen[typ] = true

@@ -10,8 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
-// The standard ObjectManager of rootPath has the jobs that signals tell of, and the images. Plans are
-// not among them: they matter to whoever made them.
+// The standard ObjectManager of rootPath has the jobs that signals tell of, and the images. Plans
+// are not among them: they matter to whoever made them.
 
 const (
 	interfacesAdded   = objectManagerInterface + ".InterfacesAdded"
@@ -56,8 +56,8 @@ func isImageName(name string) bool {
 	return name != "" && !strings.HasPrefix(name, reference.ImagePrefix+"/")
 }
 
-// announceImages tells which images are new, have changed or are gone. One that has gone again since
-// then is told by a later event.
+// announceImages tells which images are new, have changed or are gone. One that has gone again
+// since then is told by a later event.
 func (a *announcer) announceImages(changes daemon.ImageChanges) {
 	var stored map[string]properties
 	if len(changes.Added)+len(changes.Changed) > 0 {
@@ -86,7 +86,9 @@ func (a *announcer) announceImages(changes daemon.ImageChanges) {
 		busTexts(changes.Added), busTexts(changes.Changed), busTexts(changes.Removed))
 }
 
-func (a *announcer) emitAdded(path godbus.ObjectPath, iface string, shown map[string]godbus.Variant) {
+func (a *announcer) emitAdded(
+	path godbus.ObjectPath, iface string, shown map[string]godbus.Variant,
+) {
 	a.emit(rootPath, interfacesAdded, path, managedInterfaces{iface: shown})
 }
 

@@ -16,13 +16,15 @@ import (
 func (s *suite) managed(t *testing.T, conn *godbus.Conn) map[godbus.ObjectPath]managedInterfaces {
 	t.Helper()
 	var objects map[godbus.ObjectPath]managedInterfaces
-	if err := conn.Object(BusName, rootPath).Call(objectManagerInterface+".GetManagedObjects", 0).Store(&objects); err != nil {
+	call := conn.Object(BusName, rootPath).Call(objectManagerInterface+".GetManagedObjects", 0)
+	if err := call.Store(&objects); err != nil {
 		t.Fatal(err)
 	}
 	return objects
 }
 
-// TestObjectManager: what its signals tell leads to what it answers, and that is what the objects say.
+// TestObjectManager: what its signals tell leads to what it answers, and that is what the objects
+// say.
 func TestObjectManager(t *testing.T) {
 	s := newSuite(t, suiteOptions{})
 	conn := s.connect(t)
@@ -59,7 +61,8 @@ func TestObjectManager(t *testing.T) {
 	for path, interfaces := range objects {
 		for iface, told := range interfaces {
 			var all map[string]godbus.Variant
-			if err := conn.Object(BusName, path).Call(propertiesInterface+".GetAll", 0, iface).Store(&all); err != nil || !reflect.DeepEqual(all, told) {
+			err := conn.Object(BusName, path).Call(propertiesInterface+".GetAll", 0, iface).Store(&all)
+			if err != nil || !reflect.DeepEqual(all, told) {
 				t.Errorf("%s of %s has %v, %v, managed is %v", iface, path, all, err, told)
 			}
 		}
@@ -91,7 +94,8 @@ func TestImageWithoutAName(t *testing.T) {
 	_ = s.wait(conn, path)
 	commit := mustStatus(t, s.client(t), 1).Import.Commit
 	const ref = "ostree/container/image/nothing"
-	command := exec.Command(needs.Tool(t, "ostree"), "refs", "--repo="+s.repository, "--create="+ref, commit)
+	command := exec.Command(needs.Tool(t, "ostree"), "refs", "--repo="+s.repository,
+		"--create="+ref, commit)
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
@@ -107,7 +111,8 @@ func TestImageWithoutAName(t *testing.T) {
 	if nameless := images[1]; nameless.Name != ref || nameless.Path != "/" {
 		t.Errorf("listed as %+v", nameless)
 	}
-	if changed := awaitSignal(t, signals, "ImagesChanged"); !reflect.DeepEqual(changed.Body[0], []string{ref}) {
+	changed := awaitSignal(t, signals, "ImagesChanged")
+	if !reflect.DeepEqual(changed.Body[0], []string{ref}) {
 		t.Errorf("ImagesChanged tells %v", changed.Body)
 	}
 	if objects := s.managed(t, conn); len(objects) != 2 {

@@ -7,8 +7,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// ImageStates returns a text for each stored image, by the name that Images lists it under. The text
-// differs once the image's ref names another commit, or another record of it. Only refs are read.
+// ImageStates returns a text for each stored image, by the name that Images lists it under. The
+// text differs once the image's ref names another commit, or another record of it. Only refs are
+// read.
 func (im *Importer) ImageStates() (map[string]string, error) {
 	images, err := im.repo.Refs(reference.ImagePrefix)
 	if err != nil {
@@ -25,7 +26,8 @@ func (im *Importer) ImageStates() (map[string]string, error) {
 	states := make(map[string]string, len(images))
 	for _, image := range images {
 		record := recorded[reference.RecordRef(image.Name)]
-		states[listedName(image.Name)] = fmt.Sprintf("%s %v %s %v", image.Commit, image.Err, record.Commit, record.Err)
+		states[listedName(image.Name)] = fmt.Sprintf("%s %v %s %v",
+			image.Commit, image.Err, record.Commit, record.Err)
 	}
 	return states, nil
 }

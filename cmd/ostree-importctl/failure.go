@@ -57,7 +57,10 @@ func failureKind(err error) importer.Kind {
 // printFailure prints an error as JSON if --json was given. A result that was
 // printed stays the one document; a stream gets one more line.
 func printFailure(out *stdout.Writer, root, verb *cobra.Command, args []string, err error) {
-	if err == nil || errors.Is(err, errNothingNew) || errors.As(err, new(*stdout.Error)) || !wantsJSON(root, args) {
+	if err == nil || errors.Is(err, errNothingNew) || errors.As(err, new(*stdout.Error)) {
+		return
+	}
+	if !wantsJSON(root, args) {
 		return
 	}
 	print := printJSON

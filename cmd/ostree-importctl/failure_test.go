@@ -20,7 +20,8 @@ type closable struct{ bytes.Buffer }
 
 func (*closable) Close() error { return nil }
 
-// TestFailuresAreJSON: with --json a failure is the one document, wherever the command line ends to be understood.
+// TestFailuresAreJSON: with --json a failure is the one document, however far the command line can
+// be understood.
 func TestFailuresAreJSON(t *testing.T) {
 	for _, test := range []struct {
 		args    string
@@ -49,8 +50,10 @@ func TestFailuresAreJSON(t *testing.T) {
 			if err := decoder.Decode(&got); err != nil || decoder.More() {
 				t.Fatalf("printed %q: %v", out.String(), err)
 			}
-			if got.Error.Kind != test.kind || !strings.Contains(got.Error.Message, test.message) || got.Error.ExitCode != test.code {
-				t.Errorf("reported %+v", got.Error)
+			report := got.Error
+			if report.Kind != test.kind || report.ExitCode != test.code ||
+				!strings.Contains(report.Message, test.message) {
+				t.Errorf("reported %+v", report)
 			}
 		})
 	}

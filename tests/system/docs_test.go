@@ -41,7 +41,8 @@ func newExampleSite(t *testing.T) site {
 	})
 	appendTo(t, "/etc/hosts", "127.0.0.1 "+exampleHost+"\n")
 	config := "[[registry]]\nlocation = \"" + exampleHost + "\"\ninsecure = true\n"
-	if err := os.WriteFile("/etc/containers/registries.conf.d/example.conf", []byte(config), 0o644); err != nil {
+	err = os.WriteFile("/etc/containers/registries.conf.d/example.conf", []byte(config), 0o644)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return site{&fixture.Registry{Host: exampleHost}, &fixture.Gateway{Host: exampleHost}}
@@ -118,7 +119,7 @@ func TestDocumentedCalls(t *testing.T) {
 	if commit := run(t, "ostree", "--repo="+repository, "rev-parse", "example/os"); len(commit) != 64 {
 		t.Errorf("example/os is %q", commit)
 	}
-	if got := run(t, "ostree", "--repo=/srv/images/repo", "refs", "--list", "ostree/container/image"); got == "" {
+	if run(t, "ostree", "--repo=/srv/images/repo", "refs", "--list", "ostree/container/image") == "" {
 		t.Error("nothing was copied")
 	}
 	checkJobs(t)
@@ -134,7 +135,8 @@ func TestTour(t *testing.T) {
 		run(t, "sh", "-c", "systemctl disable --now 'ostree-importd-pull@*.timer'; rm -rf /srv/*")
 	})
 	run(t, "sh", "-eux", "-c", commands(t, "README.md", "## A minute's tour"))
-	if images := run(t, "ostree-importctl", "images"); !strings.Contains(images, "docker://"+exampleHost+"/os:stable") {
+	images := run(t, "ostree-importctl", "images")
+	if !strings.Contains(images, "docker://"+exampleHost+"/os:stable") {
 		t.Errorf("the images are\n%s", images)
 	}
 	checkJobs(t)
