@@ -25,7 +25,7 @@ func removeCommand(s *settings) *cobra.Command {
 An image that a deployment uses is in use, and then none is dropped. With --force
 it loses its name, so that nothing updates it any more; what the deployment needs
 stays.`,
-		Args:  atLeast(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if request.Images, err = s.storedNames(cmd.Context(), args); err != nil {
 				return err
