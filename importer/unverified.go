@@ -19,7 +19,12 @@ type Unverified struct {
 	Layer      digest.Digest `json:"layer,omitempty"` // "" when it is the image's own commit
 	LayerIndex int           `json:"layer-index,omitempty"`
 	Reason     string        `json:"reason"`
+	// VerifiedBy names the option with which an import verifies it.
+	VerifiedBy string `json:"verified-by"`
 }
+
+// requireVerified is the name of Request.RequireVerified.
+const requireVerified = "require-verified"
 
 // unverified lists what is not verified of a stored image, by its layers as far as they could be
 // read. What is damaged is not its concern. Chunks only carry objects, whose names are checked, of
@@ -29,7 +34,7 @@ func (im *Importer) unverified(
 ) []Unverified {
 	var list []Unverified
 	if reason := made.doubtMerge(layers); reason != "" {
-		list = append(list, Unverified{Reason: reason})
+		list = append(list, Unverified{Reason: reason, VerifiedBy: requireVerified})
 	}
 	for i, l := range layers {
 		if l.Commit.IsZero() {
@@ -37,7 +42,9 @@ func (im *Importer) unverified(
 		}
 		if reason := im.doubtLayer(image, made, i, l); reason != "" {
 			layer := image.Manifest.Layers[i].Digest
-			list = append(list, Unverified{Layer: layer, LayerIndex: i + 1, Reason: reason})
+			list = append(list, Unverified{
+				Layer: layer, LayerIndex: i + 1, Reason: reason, VerifiedBy: requireVerified,
+			})
 		}
 	}
 	return list
@@ -92,8 +99,7 @@ func hasDerived(layers []stored.Layer) bool {
 func (im *Importer) doubtLayer(image *stored.Image, made making, index int, l stored.Layer) string {
 	switch {
 	case slices.Contains(image.Unverified, image.Manifest.Layers[index].Digest):
-		return "the image was made of the commit that another program had stored of the layer; the next pull " +
-			"without --reuse-foreign-layers repairs that"
+		return "the image was made of the layer as another program had stored it"
 	case l.Kind == document.KindDerived && !l.Ours:
 		return "its commit is another program's, which does not tell whether the digest was right"
 	case l.Kind == document.KindDerived && l.DiffID != diffIDOf(image, index):

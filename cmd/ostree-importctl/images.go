@@ -182,7 +182,11 @@ func unverifiedText(list []importer.Unverified) string {
 			layers = append(layers, strconv.Itoa(u.LayerIndex))
 		}
 	}
-	if len(layers) > 0 {
+	switch len(layers) {
+	case 0:
+	case 1:
+		parts = append(parts, "layer "+layers[0])
+	default:
 		parts = append(parts, "layers "+strings.Join(layers, ", "))
 	}
 	if len(parts) == 0 {

@@ -126,7 +126,8 @@ would drop 0 layers and 0 objects, 0 B
 						{Problem: "the merge differs"},
 					}},
 					{Reference: "docker://c", State: importer.StateUnverified, Unverified: []importer.Unverified{
-						{Reason: "it is " + hostile}, {Layer: layer, LayerIndex: 2, Reason: "nobody knows"},
+						{Reason: "it is " + hostile, VerifiedBy: "require-verified"},
+						{Layer: layer, LayerIndex: 2, Reason: "nobody knows", VerifiedBy: "require-verified"},
 					}},
 				},
 				Objects: 7, Bytes: 1200, LayersFetched: 1, BytesFetched: 2,

@@ -106,3 +106,17 @@ func TestStoredNameOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestUnverifiedText: show names what is not verified.
+func TestUnverifiedText(t *testing.T) {
+	for want, list := range map[string][]importer.Unverified{
+		"":                             nil,
+		"its commit; verify tells why": {{}},
+		"layer 3; verify tells why":    {{LayerIndex: 3}},
+		"its commit, layers 1, 4; verify tells why": {{}, {LayerIndex: 1}, {LayerIndex: 4}},
+	} {
+		if got := unverifiedText(list); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -162,7 +162,7 @@ func printUnverified(w io.Writer, name string, list []importer.Unverified) error
 	if err := table(w, []string{"LAYER", "NOT VERIFIED"}, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "`ostree-importctl pull --require-verified %s` fetches and verifies it\n", printable(name))
+	_, err := fmt.Fprintf(w, "`ostree-importctl pull --%s %s` fetches and verifies it\n", list[0].VerifiedBy, printable(name))
 	return err
 }
 
