@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
@@ -49,8 +48,8 @@ func (a *archive) open() (*staging, error) {
 }
 
 // An archive is written anew: nothing is there, and nothing was made.
-func (a *archive) size(digest.Digest) int64 { return -1 }
-func (a *archive) close() error             { return a.parent.Close() }
+func (a *archive) holds(ocispec.Descriptor) bool { return false }
+func (a *archive) close() error                  { return a.parent.Close() }
 
 // publish puts the blobs together to a file and renames it.
 func (a *archive) publish(ctx context.Context, p publication) error {

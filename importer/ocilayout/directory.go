@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -122,18 +124,28 @@ func (d *directory) close() error {
 	return errors.Join(err, d.parent.Close())
 }
 
-func (d *directory) size(b digest.Digest) int64 {
+func (d *directory) holds(b ocispec.Descriptor) bool {
 	blobs, err := d.layout.OpenDir(ocispec.ImageBlobsDir)
 	if err != nil {
-		return -1
+		return false
 	}
 	defer blobs.Close()
-	in, err := blobs.OpenDir(b.Algorithm().String())
+	in, err := blobs.OpenDir(b.Digest.Algorithm().String())
 	if err != nil {
-		return -1
+		return false
 	}
 	defer in.Close()
-	return sizeIn(in, b)
+	if sizeIn(in, b.Digest) != b.Size {
+		return false
+	}
+	f, err := in.OpenFile(b.Digest.Encoded(), os.O_RDONLY, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	verifier := b.Digest.Verifier()
+	n, err := io.Copy(verifier, io.LimitReader(f, b.Size+1))
+	return err == nil && n == b.Size && verifier.Verified()
 }
 
 // sizeIn tells the size of a blob in the directory of its algorithm, or -1.

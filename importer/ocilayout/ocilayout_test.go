@@ -187,6 +187,36 @@ func TestParallel(t *testing.T) {
 	checkClean(t, dir)
 }
 
+// TestDamagedBlobs: a blob that is at the destination with its size and another content, as a loss of
+// power leaves it, is written once more; a sound one stays.
+func TestDamagedBlobs(t *testing.T) {
+	dir := t.TempDir()
+	write(t, oci(dir+"/to:one"), "image", ocilayout.Compression{})
+	files, err := filepath.Glob(dir + "/to/blobs/sha256/*")
+	check(t, err)
+	sound, err := os.Stat(files[0])
+	check(t, err)
+	for _, file := range files[1:] {
+		info, err := os.Stat(file)
+		check(t, err)
+		check(t, os.WriteFile(file, make([]byte, info.Size()), 0o644))
+	}
+	write(t, oci(dir+"/to:two"), "image", ocilayout.Compression{})
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		check(t, err)
+		if digest.FromBytes(content).Encoded() != filepath.Base(file) {
+			t.Errorf("%s is still damaged", filepath.Base(file))
+		}
+	}
+	if now, err := os.Stat(files[0]); err != nil || !os.SameFile(now, sound) {
+		t.Errorf("a sound blob was written again (%v)", err)
+	}
+	for _, tag := range []string{"one", "two"} {
+		run(t, "skopeo", "copy", "--insecure-policy", "oci:"+dir+"/to:"+tag, "dir:"+dir+"/copy-"+tag)
+	}
+}
+
 // TestExistingBlobs copies an image as it is, with blobs that are there already.
 func TestExistingBlobs(t *testing.T) {
 	dir := t.TempDir()

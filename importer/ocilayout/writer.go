@@ -42,8 +42,8 @@ type Writer struct {
 
 // place is where an image goes.
 type place interface {
-	// size tells the size of a blob that is there already, or -1.
-	size(d digest.Digest) int64
+	// holds reports whether a blob is there already, and is what its digest says.
+	holds(d ocispec.Descriptor) bool
 	// publish takes the blobs out of the staging and makes the image visible, or fails and leaves everything as it was.
 	publish(ctx context.Context, p publication) error
 	// close removes what was made for an image that isn't published.
@@ -53,8 +53,9 @@ type place interface {
 // publication is an image to publish.
 type publication struct {
 	staging *staging
-	blobs   []ocispec.Descriptor // all that the image consists of: each in the staging or at the place, none twice
-	entry   ocispec.Descriptor   // for index.json
+	blobs   []ocispec.Descriptor   // all that the image consists of: each in the staging or at the place, none twice
+	kept    map[digest.Digest]bool // of these, what the place holds already
+	entry   ocispec.Descriptor     // for index.json
 	tag     string
 	sync    bool
 }
@@ -86,19 +87,16 @@ func (w *Writer) failed(err error) error {
 }
 
 // Has reports whether a blob need not be given to the writer, as the destination or the writer has it.
+// What is at the destination is read: after a loss of power a file may have its size and no content.
 func (w *Writer) Has(d ocispec.Descriptor) bool {
-	return d.Digest.Validate() == nil && w.size(d.Digest) == d.Size
+	return d.Digest.Validate() == nil && (w.staged(d) || w.place.holds(d))
 }
 
-// size is -1 for a blob that is nowhere.
-func (w *Writer) size(d digest.Digest) int64 {
+func (w *Writer) staged(d ocispec.Descriptor) bool {
 	w.mu.Lock()
-	size, staged := w.blobs[d]
-	w.mu.Unlock()
-	if staged {
-		return size
-	}
-	return w.place.size(d)
+	defer w.mu.Unlock()
+	size, staged := w.blobs[d.Digest]
+	return staged && size == d.Size
 }
 
 // AddLayer adds a layer, whose uncompressed archive fill writes. It returns the descriptor for the manifest and the diffID for the
@@ -212,13 +210,16 @@ func (w *Writer) commit(ctx context.Context, manifest []byte, platform *ocispec.
 		return ocispec.Descriptor{}, err
 	}
 	blobs := append(append([]ocispec.Descriptor{m.Config}, m.Layers...), written)
+	kept := make(map[digest.Digest]bool)
 	for _, d := range blobs {
-		if !w.Has(d) {
+		if d.Digest.Validate() == nil && w.place.holds(d) {
+			kept[d.Digest] = true
+		} else if !w.staged(d) {
 			return ocispec.Descriptor{}, fmt.Errorf("the blob %q of %d bytes, which the manifest names, is missing", d.Digest, d.Size)
 		}
 	}
 	slices.SortFunc(blobs, func(a, b ocispec.Descriptor) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
-	p := publication{staging: w.staging, entry: written, tag: w.tag, sync: w.sync}
+	p := publication{staging: w.staging, kept: kept, entry: written, tag: w.tag, sync: w.sync}
 	p.blobs = slices.CompactFunc(blobs, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest })
 	p.entry.Platform = platform
 	if w.tag != "" {
