@@ -56,7 +56,8 @@ func (s *Server) initRepository(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.operate(c, o, permission{action: actionInit, details: map[string]string{}}, func(caller daemon.Caller) (*daemon.Job, error) {
+	p := permission{action: actionInit, details: map[string]string{}, places: []place{{path: s.repository(), written: true}}}
+	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Init(r, o.job, caller)
 	})
 }

@@ -14,7 +14,12 @@ import (
 // not name. It gives its path and starts the daemon.
 func anotherRepository(t *testing.T) string {
 	t.Helper()
-	above := "/" + strings.ToLower(t.Name())
+	return repositoryBelow(t, "/"+strings.ToLower(t.Name()))
+}
+
+// repositoryBelow is anotherRepository below a directory that is not there.
+func repositoryBelow(t *testing.T, above string) string {
+	t.Helper()
 	path := filepath.Join(above, "ostree/repo")
 	dropIn(t, fmt.Sprintf("[Service]\nExecStart=\nExecStart=/usr/libexec/ostree-importd --remount-sysroot --repo=%s\n", path))
 	t.Cleanup(func() {
@@ -82,5 +87,21 @@ func TestRepositoryAppears(t *testing.T) {
 	run(t, "ostree-importctl", "--quiet", "pull", pushed.reference)
 	if after := unitProperty(t, "MainPID"); after != before {
 		t.Errorf("main process was %s before and is %s now", before, after)
+	}
+}
+
+// Nothing is made in a place that only the daemon sees: where its unit hides the host's directory, or has another one.
+func TestNoRepositoryOutOfSight(t *testing.T) {
+	for _, above := range []string{"/home/hidden", "/root/hidden", "/tmp/hidden"} {
+		t.Run(above, func(t *testing.T) {
+			path := repositoryBelow(t, above)
+			output, err := try("ostree-importctl", "--quiet", "init")
+			if err == nil || !strings.Contains(output, "cannot write "+path+" for you to see") {
+				t.Errorf("init: %v: %s", err, output)
+			}
+			if left, err := filepath.Glob("/run/systemd/inaccessible/dir/*"); err != nil || len(left) > 0 {
+				t.Errorf("the directory that stands for hidden ones holds %q, %v", left, err)
+			}
+		})
 	}
 }

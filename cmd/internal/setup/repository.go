@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -44,10 +45,13 @@ type Config struct {
 	Log    logrus.FieldLogger
 }
 
-// Path returns where the repository is or has to be made.
+// Path returns where the repository is or has to be made, as an absolute path.
 func (c Config) Path() string {
 	if c.Repository == "" {
 		return DefaultRepository()
+	}
+	if absolute, err := filepath.Abs(c.Repository); err == nil {
+		return absolute
 	}
 	return c.Repository
 }
