@@ -69,6 +69,8 @@ func (b *bars) update(p importer.Progress) {
 	}
 }
 
+func (b *bars) note(text string) { fmt.Fprintln(b.progress, text) }
+
 // close removes the lines: how it ended is said below.
 func (b *bars) close() {
 	if b.bar != nil {

@@ -16,6 +16,8 @@ import (
 // goroutine.
 type display interface {
 	update(importer.Progress)
+	// note says something else in one line.
+	note(text string)
 	// close ends the display; what follows is printed below it.
 	close()
 }
@@ -35,6 +37,7 @@ func newDisplay(w *os.File, quiet bool) display {
 type silent struct{}
 
 func (silent) update(importer.Progress) {}
+func (silent) note(string)              {}
 func (silent) close()                   {}
 
 // linesInterval is the least time between two lines that differ in bytes or
@@ -63,6 +66,8 @@ func (l *lines) update(p importer.Progress) {
 	l.last, l.printed = p, l.now()
 	fmt.Fprintln(l.w, progressText(p))
 }
+
+func (l *lines) note(text string) { fmt.Fprintln(l.w, text) }
 
 func (l *lines) close() {}
 

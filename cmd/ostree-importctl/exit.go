@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/ostree-importd/ostree-importd/importer"
 )
@@ -24,8 +23,13 @@ const (
 // `pull --check-changed` when it has changed nothing. It is an answer, not a failure: nothing is printed.
 var errNothingNew = errors.New("nothing new")
 
-// errInterrupted ends a verb at Ctrl-C, after its job was told to stop.
-var errInterrupted = fmt.Errorf("interrupted, the job was told to stop: %w", context.Canceled)
+// interruptedError ends a verb at Ctrl-C, and says what becomes of its job.
+type interruptedError struct{ text string }
+
+func (e interruptedError) Error() string { return e.text }
+
+// Is makes it a cancellation.
+func (e interruptedError) Is(target error) bool { return target == context.Canceled }
 
 // uncheckedError ends `verify` when an image could not be checked, and none is known to be damaged.
 type uncheckedError struct{ error }

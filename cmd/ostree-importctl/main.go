@@ -22,7 +22,7 @@ func main() {
 	child.Run()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the default comes back: a second one ends the
-	// command at once and leaves a job of the daemon to itself.
+	// command at once. While a job of the daemon is stopped, cancelJob waits for it.
 	context.AfterFunc(ctx, stop)
 	err := execute(ctx, os.Args[1:], os.Stdout)
 	if err != nil && !errors.Is(err, errNothingNew) {

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -24,22 +22,6 @@ func printJSON(w io.Writer, v any) error {
 // printable replaces control characters by spaces.
 func printable(text string) string { return daemon.OneLine(text) }
 
-// table prints rows as aligned columns below a header.
-func table(w io.Writer, header []string, rows [][]string) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, strings.Join(header, "\t"))
-	for _, row := range rows {
-		for i, cell := range row {
-			if i > 0 {
-				fmt.Fprint(out, "\t")
-			}
-			fmt.Fprint(out, printable(cell))
-		}
-		fmt.Fprintln(out)
-	}
-	return out.Flush()
-}
-
 // cut shortens a text to so many columns, and says so by its end.
 func cut(text string, columns int) string {
 	runes := []rune(text)
@@ -50,17 +32,6 @@ func cut(text string, columns int) string {
 		return ""
 	}
 	return string(runes[:columns-1]) + "…"
-}
-
-// fields prints name-value pairs, leaving out empty values.
-func fields(w io.Writer, pairs ...[2]string) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, pair := range pairs {
-		if pair[1] != "" {
-			fmt.Fprintf(out, "%s:\t%s\n", pair[0], printable(pair[1]))
-		}
-	}
-	return out.Flush()
 }
 
 // size prints bytes in decimal units: "1.5 MB".

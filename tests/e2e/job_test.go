@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -179,11 +181,41 @@ func TestInterruptedPullCancels(t *testing.T) {
 	if err := pull.Wait(); pull.ProcessState.ExitCode() != 130 {
 		t.Errorf("exits %d, want 130: %v\n%s", pull.ProcessState.ExitCode(), err, &stderr)
 	}
+	if !strings.Contains(stderr.String(), "interrupted: job 1 was stopped") {
+		t.Errorf("it says %s", &stderr)
+	}
 	if status := lastJob(t, h.stage); status.Result != daemon.ResultCanceled {
 		t.Errorf("the job is %s %s", status.State, status.Result)
 	}
 	if refs := fixture.Refs(t, h.repo); strings.Contains(refs, "container/image") {
 		t.Errorf("there is an image:\n%s", refs)
+	}
+}
+
+// A second Ctrl-C leaves the job to the daemon, however long that takes to stop it.
+func TestSecondInterruptLeavesTheJob(t *testing.T) {
+	h := newHeld(t)
+	terminal := fixture.StartTerminal(t, h.bus.Ctl(t, "pull", "--tls-verify=false", h.reference), 80, 24)
+	h.hold.Arrived(t)
+	pid := h.bus.Daemon()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	goOn := sync.OnceFunc(func() {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	})
+	defer goOn()
+	terminal.Type(t, fixture.Interrupt)
+	terminal.Await(t, "stopping job 1; Ctrl-C leaves it to the daemon")
+	terminal.Type(t, fixture.Interrupt)
+	if code := terminal.Wait(t); code != 130 || !strings.Contains(terminal.Screen(), "interrupted twice: job 1 is left to the daemon") {
+		t.Errorf("exit code %d, and\n%s", code, terminal.Screen())
+	}
+	goOn()
+	if status := lastJob(t, h.stage); status.Image != h.reference {
+		t.Errorf("the daemon knows of %+v", status)
 	}
 }
 

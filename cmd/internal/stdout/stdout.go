@@ -8,6 +8,9 @@ package stdout
 import (
 	"fmt"
 	"io"
+	"os"
+
+	"golang.org/x/term"
 )
 
 // Error says that standard output could not be written.
@@ -45,6 +48,19 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // Written reports whether anything has been written.
 func (w *Writer) Written() bool { return w.written }
+
+// Columns is the width of the terminal that is written to; 0 if it is none.
+func (w *Writer) Columns() int {
+	file, is := w.file.(*os.File)
+	if !is {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
 
 // Close ends the output and returns the error of the first write that failed, an *Error. Some file
 // systems tell only now that what was written is lost.
