@@ -7,17 +7,18 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 )
 
-// callKey names one incoming call: serials are unique per sender.
+// callKey names one incoming call. The gate passes none on whose sender has another one with that
+// serial unanswered.
 type callKey struct {
 	sender string
 	serial uint32
 }
 
-// pendingCall is what is known of the calls with one key. There is more than one only where a sender repeats a serial.
+// pendingCall is a call that is not yet answered.
 type pendingCall struct {
-	count   int
+	key     callKey
 	hooks   []func()
-	brought []*descriptors // of those that bring some and are not yet handled
+	brought *descriptors // until it is handled; nil for none
 }
 
 // callTracker counts the calls that have come in and are not yet answered, and runs what has to come after an answer. Its
@@ -30,7 +31,7 @@ type callTracker struct {
 	mu      sync.Mutex
 	serial  uint32
 	pending map[callKey]*pendingCall
-	answers map[uint32]callKey // by the serial of the outgoing answer
+	answers map[uint32]*pendingCall // by the serial of the outgoing answer
 	last    time.Time
 }
 
@@ -38,7 +39,7 @@ func newCallTracker() *callTracker {
 	return &callTracker{
 		changed: make(chan struct{}, 1),
 		pending: make(map[callKey]*pendingCall),
-		answers: make(map[uint32]callKey),
+		answers: make(map[uint32]*pendingCall),
 		last:    time.Now(),
 	}
 }
@@ -57,11 +58,11 @@ func (t *callTracker) GetSerial() uint32 {
 // RetireSerial implements godbus.SerialGenerator: the message has been written.
 func (t *callTracker) RetireSerial(serial uint32) {
 	t.mu.Lock()
-	key, isAnswer := t.answers[serial]
+	call := t.answers[serial]
 	delete(t.answers, serial)
 	t.mu.Unlock()
-	if isAnswer {
-		t.finish(key)
+	if call != nil {
+		t.end(call)
 	}
 }
 
@@ -73,10 +74,19 @@ func (t *callTracker) arrived(msg *godbus.Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := keyOf(msg)
+	t.pending[key] = &pendingCall{key: key}
+}
+
+// unanswered says why no call with that key may come in now: one that has it is not yet answered.
+// Answers name nothing but the serial, so that one to the second call would end the first.
+func (t *callTracker) unanswered(key callKey) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.pending[key] == nil {
-		t.pending[key] = &pendingCall{}
+		return nil
 	}
-	t.pending[key].count++
+	return standardError(errInvalidArgs,
+		"the serial %d is that of a call that is not yet answered; each call takes its own", key.serial)
 }
 
 // answering is the interceptor of outgoing messages.
@@ -88,27 +98,27 @@ func (t *callTracker) answering(msg *godbus.Message) {
 	serial, _ := msg.Headers[godbus.FieldReplySerial].Value().(uint32)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.answers[msg.Serial()] = callKey{destination, serial}
+	if call := t.pending[callKey{destination, serial}]; call != nil {
+		t.answers[msg.Serial()] = call
+	}
 }
 
 // bring notes the descriptors of a call that has arrived.
 func (t *callTracker) bring(key callKey, brought *descriptors) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.pending[key].brought = append(t.pending[key].brought, brought)
+	t.pending[key].brought = brought
 }
 
-// brought gives the descriptors of a call, nil if it brings none. Of calls with one serial the first to ask gets the first ones.
+// brought gives the descriptors of a call, nil if it brings none.
 func (t *callTracker) brought(key callKey) *descriptors {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	call := t.pending[key]
-	if call == nil || len(call.brought) == 0 {
+	if call == nil {
 		return nil
 	}
-	first := call.brought[0]
-	call.brought = call.brought[1:]
-	return first
+	return call.brought
 }
 
 // after has fn run once the answer to the call is written; for a call that wants none, once its handler has returned. The call
@@ -119,14 +129,19 @@ func (t *callTracker) after(key callKey, fn func()) {
 	t.pending[key].hooks = append(t.pending[key].hooks, fn)
 }
 
-// finish ends a call. Its hooks have run when it is no longer counted.
+// finish ends a call that wants no answer.
 func (t *callTracker) finish(key callKey) {
 	t.mu.Lock()
 	call := t.pending[key]
-	if call == nil {
-		t.mu.Unlock()
-		return
+	t.mu.Unlock()
+	if call != nil {
+		t.end(call)
 	}
+}
+
+// end ends a call, once. Its hooks have run when it is no longer counted.
+func (t *callTracker) end(call *pendingCall) {
+	t.mu.Lock()
 	hooks := call.hooks
 	call.hooks = nil
 	t.mu.Unlock()
@@ -134,9 +149,8 @@ func (t *callTracker) finish(key callKey) {
 		hook()
 	}
 	t.mu.Lock()
-	call.count--
-	if call.count == 0 {
-		delete(t.pending, key)
+	if t.pending[call.key] == call {
+		delete(t.pending, call.key)
 	}
 	t.last = time.Now()
 	t.mu.Unlock()

@@ -51,17 +51,36 @@ func TestCallIsCountedUntilItsAnswerIsWritten(t *testing.T) {
 	<-tracker.changed
 }
 
-func TestSendersWhoRepeatASerialLoseNothing(t *testing.T) {
+// TestAnswersEndOneCall: a second answer, as godbus sends it in place of one that it cannot encode,
+// does not end a later call with the serial.
+func TestAnswersEndOneCall(t *testing.T) {
 	tracker := newCallTracker()
 	key := callKey{":1.1", 0}
 	ran := 0
-	for range 2 {
-		tracker.arrived(incoming(":1.1"))
-		tracker.after(key, func() { ran++ })
+	answer := func() *godbus.Message {
+		return &godbus.Message{Type: godbus.TypeError, Headers: map[godbus.HeaderField]godbus.Variant{
+			godbus.FieldDestination: godbus.MakeVariant(key.sender),
+			godbus.FieldReplySerial: godbus.MakeVariant(key.serial),
+		}}
 	}
-	tracker.finish(key)
-	if pending, _ := tracker.state(); pending != 1 {
-		t.Errorf("%d pending", pending)
+	tracker.answering(answer()) // of a call that was never there
+	tracker.RetireSerial(0)
+	tracker.arrived(incoming(key.sender))
+	if tracker.unanswered(key) == nil {
+		t.Error("the call counts as answered")
+	}
+	tracker.after(key, func() { ran++ })
+	tracker.answering(answer())
+	first := tracker.pending[key]
+	tracker.end(first)
+	if err := tracker.unanswered(key); err != nil {
+		t.Errorf("the call is answered: %v", err)
+	}
+	tracker.arrived(incoming(key.sender))
+	tracker.after(key, func() { ran++ })
+	tracker.RetireSerial(0)
+	if pending, _ := tracker.state(); pending != 1 || ran != 1 {
+		t.Errorf("%d pending, hooks ran %d times", pending, ran)
 	}
 	tracker.finish(key)
 	if pending, _ := tracker.state(); pending != 0 || ran != 2 {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // flood has two users send calls on a number of connections each, without waiting for answers,
@@ -109,5 +111,63 @@ func TestFloodKeepsNobodyWaiting(t *testing.T) {
 		if u.load != (load{}) || len(u.ring) > 0 {
 			t.Errorf("user %d has %+v in work", uid, u.load)
 		}
+	}
+}
+
+// inWork is the number of calls of a user that the server counts.
+func (s *suite) inWork(uid uint32) int {
+	s.server.turns.mu.Lock()
+	defer s.server.turns.mu.Unlock()
+	if u := s.server.turns.users[uid]; u != nil {
+		return u.calls
+	}
+	return 0
+}
+
+// TestRepeatedSerialsAreRefused: a call whose serial is that of one in work would end that one's
+// count, and a user could have any number of calls in work.
+func TestRepeatedSerialsAreRefused(t *testing.T) {
+	needs.Root(t)
+	s := newSuite(t, suiteOptions{noHammer: true})
+	s.registry.block(t, "example.com/endless")
+	_, job := s.startImport(t, s.connect(t), "docker://example.com/endless:1", nil)
+	c := s.connectRawAs(t, nobody)
+	ping := func(serial uint32) (name string) {
+		h := c.header(peerInterface, "Ping")
+		h.serial = serial
+		c.write(t, h.appendTo(nil, nil))
+		name, _ = errorOf(c.answer(t, serial))
+		return name
+	}
+	wait := func() (serial uint32) {
+		h := c.header(jobInterface, "Wait")
+		h.flags, h.texts[godbus.FieldPath] = godbus.FlagNoReplyExpected, string(job)
+		c.write(t, h.appendTo(nil, nil))
+		return h.serial
+	}
+	missing := c.header(managerInterface, "Missing")
+	missing.flags = godbus.FlagNoReplyExpected
+	c.write(t, missing.appendTo(nil, nil))
+	for range maxUserCalls - 2 {
+		serial := wait()
+		for _, again := range []uint32{serial, serial} {
+			if name := ping(again); name != errInvalidArgs {
+				t.Fatalf("a call with the serial of one in work is answered with %s", name)
+			}
+		}
+	}
+	// The serial of a call that is over may come again, and nothing ends the call that has it then.
+	c.serial = missing.serial - 1
+	serial := wait()
+	if name := ping(serial); name != errInvalidArgs {
+		t.Errorf("a serial used twice in turn: %s", name)
+	}
+	if n := s.inWork(nobody); n != maxUserCalls-1 {
+		t.Errorf("%d calls are in work, want %d", n, maxUserCalls-1)
+	}
+	c.serial = 1000
+	wait()
+	if name := ping(2000); name != errLimitsExceeded {
+		t.Errorf("%d calls wait, and one more is answered with %s", maxUserCalls, name)
 	}
 }

@@ -26,6 +26,9 @@ type gate struct {
 	log    logrus.FieldLogger
 	// serial gives the serial of an answer.
 	serial func() uint32
+	// unanswered says why no call with that sender and serial may be passed on now, or nil. The error
+	// is a *godbus.Error.
+	unanswered func(callKey) error
 	// admit says why a call of that size must not be passed on now, or nil. The error is a
 	// *godbus.Error.
 	admit func(sender string, size int64) error
@@ -46,14 +49,15 @@ var (
 func newGate(socket net.Conn, calls *callTracker, turns *turns, log logrus.FieldLogger) *gate {
 	received := &receiver{socket: socket}
 	return &gate{
-		socket:  socket,
-		bytes:   received,
-		in:      bufio.NewReaderSize(turning{received, turns}, 64<<10),
-		out:     newRefusals(socket),
-		log:     log,
-		serial:  calls.GetSerial,
-		admit:   turns.admit,
-		refused: calls.touch,
+		socket:     socket,
+		bytes:      received,
+		in:         bufio.NewReaderSize(turning{received, turns}, 64<<10),
+		out:        newRefusals(socket),
+		log:        log,
+		serial:     calls.GetSerial,
+		unanswered: calls.unanswered,
+		admit:      turns.admit,
+		refused:    calls.touch,
 	}
 }
 
@@ -154,7 +158,11 @@ func (g *gate) examine(h *header) error {
 	case h.texts[godbus.FieldPath] == "":
 		return tooMuch("the path of the object is longer than %d bytes", maxPath)
 	}
-	return g.admit(h.texts[godbus.FieldSender], h.cost())
+	sender := h.texts[godbus.FieldSender]
+	if err := g.unanswered(callKey{sender, h.serial}); err != nil {
+		return err
+	}
+	return g.admit(sender, h.cost())
 }
 
 // refuse answers for a message that is not passed on. For an answer that the server waits for, its

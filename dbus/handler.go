@@ -61,9 +61,21 @@ func (r router) DecodeArguments(conn *godbus.Conn, _ string, msg *godbus.Message
 	return []any{conn, msg}, nil
 }
 
-// Call implements godbus.Method with what DecodeArguments returned.
+// Call implements godbus.Method with what DecodeArguments returned. It returns no error for a call
+// that wants no answer: godbus would send it, when the call has ended and another may have its
+// serial.
 func (r router) Call(args ...any) ([]any, error) {
 	ctx, msg := args[0].(*godbus.Conn).Context(), args[1].(*godbus.Message)
+	if msg.Flags&godbus.FlagNoReplyExpected == 0 {
+		return r.answer(ctx, msg)
+	}
+	defer r.server.calls.finish(keyOf(msg))
+	_, _ = r.answer(ctx, msg)
+	return nil, nil
+}
+
+// answer waits for the call's turn, and returns the answer to it.
+func (r router) answer(ctx context.Context, msg *godbus.Message) ([]any, error) {
 	key := keyOf(msg)
 	turn, err := r.server.turns.take(ctx, key.sender)
 	if err != nil {
@@ -106,9 +118,6 @@ func (s *Server) handle(
 			s.log.Errorf("%s on %s panicked: %v\n%s", c.member, c.path, cause, debug.Stack())
 			reply = nil
 			failure = godbus.NewError(errorName(importer.KindFailed), []any{"internal error; the daemon's log tells more"})
-		}
-		if msg.Flags&godbus.FlagNoReplyExpected != 0 {
-			s.calls.finish(c.key)
 		}
 	}()
 	reply, err := s.dispatch(c, signature.String())

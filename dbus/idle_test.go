@@ -57,6 +57,7 @@ func serveActivated(dir string) error {
 		Manager:     manager,
 		Address:     os.Getenv("DBUS_STARTER_ADDRESS"),
 		IdleTimeout: activatedIdle,
+		Repository:  repo.Path,
 	})
 	if err != nil {
 		return err
