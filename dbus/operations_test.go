@@ -49,7 +49,7 @@ func TestOperationsReachTheManager(t *testing.T) {
 		},
 		daemon.JobUnencapsulate: func(ctx context.Context, o daemon.JobOptions) (uint64, any, error) {
 			r := *request("Unencapsulate").(*importer.UnencapsulateRequest)
-			r.Image = "docker://example.com/x"
+			r.Image = "dir:/dev"
 			id, err := client.Unencapsulate(ctx, r, o)
 			return id, r, err
 		},
