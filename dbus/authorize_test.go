@@ -64,6 +64,8 @@ func TestWhatTakesWhichAuthorization(t *testing.T) {
 		"anonymous":    {"Import", "docker://example.com/x", properties{"auth-anonymous": true}, actionImportUntrusted, nil},
 		"certificates": {"Prepare", "docker://example.com/x", properties{"cert-dir": "/root"}, actionImportUntrusted, nil},
 		"insecure":     {"Import", "docker://example.com/x", properties{"insecure-skip-tls-verification": true}, actionImportUntrusted, nil},
+		"reused":       {"Import", "docker://example.com/x", properties{"reuse-foreign-layers": true}, actionImportUntrusted, nil},
+		"not reused":   {"Prepare", "docker://example.com/x", properties{"reuse-foreign-layers": false}, actionPrepare, nil},
 		"keys":         {"Import", "docker://example.com/x", properties{"decryption-keys": []string{"/root/key"}}, actionImportUntrusted, nil},
 		"limits":       {"Import", "docker://example.com/x", properties{"offline": true, "require-bootable": true, "arch": "arm64", "skip-gc": true}, actionImport, nil},
 	}
