@@ -49,6 +49,7 @@ type fetcher struct {
 	ground   ground // of derived layers
 	layers   sourceLayers
 	bytes    atomic.Uint64 // read from the source, all attempts together
+	holes    layertar.Holes
 
 	// verify is called with the base commit's object and its detached metadata, before anything of its layer is written.
 	verify func(ctx context.Context, commit, detached []byte) error
@@ -288,7 +289,7 @@ func (f *fetcher) derivedAs(index int) derivedAs {
 func (f *fetcher) readDerived(
 	ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, as derivedAs, memory *budget.Share,
 ) (objects.Checksum, error) {
-	opts := layertar.Options{Rules: as.rules, DropSpecialFiles: as.dropSpecial, Memory: memory}
+	opts := layertar.Options{Rules: as.rules, DropSpecialFiles: as.dropSpecial, Memory: memory, Holes: &f.holes}
 	policy := f.ground.policy()
 	if policy != nil { // a nil policy would not be a nil interface
 		opts.Labels = policy

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
 )
@@ -14,6 +15,14 @@ import (
 // maxHoles is the size, in bytes, of the holes that the sparse files of a layer may have together.
 // A few bytes of an archive say how large a hole is, but all its zeros are part of the checksum.
 const maxHoles = 4 << 30
+
+// maxImageHoles is the size, in bytes, of the holes that all layers of an image may have together: to
+// hash as many takes about a quarter of a minute.
+const maxImageHoles = 16 << 30
+
+// Holes counts the holes of an image whose layers are read by several goroutines. The zero value is
+// ready for use.
+type Holes struct{ total atomic.Int64 }
 
 // countingReader counts what is read of an archive, and remembers the size that the last header of an
 // entry gives for what the archive holds of its content. Package tar tells the size of the file only.
@@ -65,7 +74,27 @@ func (c *countingReader) header(block []byte) {
 // holes counts the bytes of files that the archive doesn't hold.
 type holes struct {
 	archive *countingReader
-	total   int64
+	total   int64  // in this layer
+	image   *Holes // in all layers; nil for none
+}
+
+// giveBack forgets the holes of a layer whose import has failed: it may be tried again.
+func (h *holes) giveBack() {
+	if h.image != nil {
+		h.image.total.Add(-h.total)
+	}
+}
+
+// add counts holes. It returns errHoles or errImageHoles for too many.
+func (h *holes) add(n int64) error {
+	h.total += n
+	if h.image != nil && h.image.total.Add(n) > maxImageHoles {
+		return errImageHoles
+	}
+	if h.total > maxHoles {
+		return errHoles
+	}
+	return nil
 }
 
 // expect refuses an entry, before its content is read, whose headers say that it has larger holes than
@@ -75,8 +104,11 @@ func (h *holes) expect(header *tar.Header) error {
 	if stored < 0 || !isSparse(header) || header.PAXRecords["size"] != "" {
 		return nil // the content tells
 	}
-	if header.Size-stored > maxHoles-h.total {
+	switch {
+	case header.Size-stored > maxHoles-h.total:
 		return errHoles
+	case h.image != nil && header.Size-stored > maxImageHoles-h.image.total.Load():
+		return errImageHoles
 	}
 	return nil
 }
@@ -94,7 +126,11 @@ func isSparse(header *tar.Header) bool {
 	return false
 }
 
-var errHoles = fmt.Errorf("the holes of the layer's sparse files are larger than %d GiB together", maxHoles>>30)
+var (
+	errHoles      = fmt.Errorf("the holes of the layer's sparse files are larger than %d GiB together", maxHoles>>30)
+	errImageHoles = fmt.Errorf(
+		"the holes of the sparse files in all layers are larger than %d GiB together", maxImageHoles>>30)
+)
 
 // holesReader reads the content of one entry.
 type holesReader struct {
@@ -107,8 +143,8 @@ func (h *holesReader) Read(p []byte) (int, error) {
 	before := h.archive.n
 	n, err := h.r.Read(p)
 	// What is read of the archive is the entry's own data, and padding now and then.
-	if h.total += max(0, int64(n)-(h.archive.n-before)); h.total > maxHoles {
-		return 0, blob.NewEntryError(h.entry, errHoles)
+	if err := h.add(max(0, int64(n)-(h.archive.n-before))); err != nil {
+		return 0, blob.NewEntryError(h.entry, err)
 	}
 	return n, err
 }

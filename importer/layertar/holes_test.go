@@ -122,6 +122,32 @@ func TestTooManyHoles(t *testing.T) {
 	}
 }
 
+// TestHolesOfAllLayers: layers that are each allowed are refused when they have too many holes together,
+// and one that failed does not count.
+func TestHolesOfAllLayers(t *testing.T) {
+	const mb = 1 << 20
+	repo := newRepo(t, ostreerepo.ModeBareUser)
+	st := newStaging(t, repo)
+	var image Holes
+	image.total.Store(maxImageHoles - 3*mb)
+	pull := func(data []byte) error {
+		_, _, err := Import(t.Context(), st, bytes.NewReader(data), layerOf(data, data), Options{Holes: &image})
+		return err
+	}
+	var entry *EntryError
+	if err := pull(sparse(t, mb, "a", "b")); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{sparse(t, mb, "c", "d"), sparse(t, 2*mb, "e")} {
+		if err := pull(data); !errors.As(err, &entry) || !errors.Is(err, errImageHoles) {
+			t.Errorf("error %v", err)
+		}
+	}
+	if err := pull(sparse(t, mb, "f")); err != nil {
+		t.Errorf("after layers that failed: %v", err)
+	}
+}
+
 // TestHolesAreRefusedByTheHeader: a hole beyond the limit is refused before its zeros are read.
 func TestHolesAreRefusedByTheHeader(t *testing.T) {
 	repo := newRepo(t, ostreerepo.ModeBareUser)

@@ -18,6 +18,8 @@ type Options struct {
 	Writers          int    // files written at once; 0 means one per processor, at most four
 	// Memory is what buffers, windows and the layer's tree are taken from; nil for a budget of the default size.
 	Memory *budget.Share
+	// Holes counts those of the image's layers; nil bounds this layer alone.
+	Holes *Holes
 }
 
 // Labels are the SELinux labels that a policy says. Its methods are called by several goroutines at once. *selinux.Policy is one.
@@ -60,6 +62,9 @@ func Import(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer Laye
 		return entries.readAll(archive)
 	})
 	if err != nil {
+		if entries != nil {
+			entries.holes.giveBack()
+		}
 		return objects.Checksum{}, Stats{}, err
 	}
 	if err := entries.settle(ctx); err != nil {

@@ -29,7 +29,7 @@ func newReader(files *writers, opts Options) *reader {
 	if opts.Memory == nil {
 		opts.Memory = budget.Alone()
 	}
-	return &reader{files: files, opts: opts, tree: newTree()}
+	return &reader{files: files, opts: opts, tree: newTree(), holes: holes{image: opts.Holes}}
 }
 
 // readAll reads up to the archive's end. Errors of archive are returned as they are.
