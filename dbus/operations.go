@@ -200,22 +200,60 @@ func (s *Server) compare(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access.With(r.ImageFD))
+	permissions, err := s.comparing(&r)
 	if err != nil {
 		return nil, err
 	}
-	if r.Other == "" {
-		p.places = append(p.places, originPlaces(r.Image, r.ImageFD)...)
-	}
-	caller, err := s.authorize(c, p, names)
-	if err != nil {
-		return nil, err
+	var caller daemon.Caller
+	for _, p := range permissions {
+		if caller, err = s.authorize(c, p, names); err != nil {
+			return nil, err
+		}
 	}
 	status, err := s.await(c, func() (*daemon.Job, error) { return s.manager.Compare(r, daemon.JobOptions{}, caller) })
 	if err != nil {
 		return nil, err
 	}
 	return describe(status.Results)
+}
+
+// comparing returns the permissions that a comparison takes: one to look at a stored image and its origin, and one like that of Prepare
+// for each of two images that is not stored. It marks those in the request, so that no other origin is asked.
+func (s *Server) comparing(r *importer.CompareRequest) ([]permission, error) {
+	var all []permission
+	for _, side := range []struct {
+		image     *string
+		notStored *bool
+		access    importer.Access
+	}{{&r.Image, &r.ImageNotStored, r.Access.With(r.ImageFD)}, {&r.Other, &r.OtherNotStored, r.Access}} {
+		if r.Other == "" {
+			break
+		}
+		isStored, err := s.manager.IsStored(*side.image)
+		if err != nil {
+			return nil, err
+		}
+		if isStored {
+			continue
+		}
+		if *side.image, err = cleanReference(*side.image); err != nil {
+			return nil, err
+		}
+		p, err := fetching(actionPrepare, *side.image, "", side.access)
+		if err != nil {
+			return nil, err
+		}
+		*side.notStored = true
+		all = append(all, p)
+	}
+	if r.ImageNotStored {
+		return all, nil
+	}
+	p, err := onOrigin(actionCheck, []string{r.Image}, r.Access.With(r.ImageFD))
+	if err == nil && r.Other == "" {
+		p.places = append(p.places, originPlaces(r.Image, r.ImageFD)...)
+	}
+	return append(all, p), err
 }
 
 func (s *Server) checkUpdate(c *call) ([]any, error) {

@@ -129,7 +129,8 @@ func requests() map[string][2]bound {
 			bind(verifyOptions, importer.VerifyRequest{}),
 		},
 		"Compare": {
-			bind(compareOptions, importer.CompareRequest{Files: true, Access: someAccess, ImageFD: someDescriptor("/dev")}, "image", "other"),
+			bind(compareOptions, importer.CompareRequest{Files: true, Access: someAccess, ImageFD: someDescriptor("/dev")}, "image", "other",
+				"image-not-stored", "other-not-stored"), // the server decides on these
 			bind(compareOptions, importer.CompareRequest{}),
 		},
 		"CheckUpdate": {

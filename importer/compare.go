@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-importd/ostree-importd/importer/document"
+	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/importer/treediff"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
@@ -20,25 +21,22 @@ type side struct {
 	toFetch  uint64 // bytes
 }
 
-// Compare tells what differs from a stored image to another stored one, or to what its name stands for at its origin now. It
-// changes nothing and fetches no layers. Files can be compared of stored images only.
+// Compare tells what differs from an image to another one, or from a stored one to what its name stands for at its origin now. What is
+// stored of an image counts; only of one that is not stored the origin is asked, if the request says so. Compare changes nothing and
+// fetches no layers. Files can be compared of stored images only.
 func (im *Importer) Compare(ctx context.Context, req CompareRequest) (*Comparison, error) {
-	from, err := im.storedSide(req.Image)
+	from, err := im.side(ctx, req, req.Image, req.ImageNotStored && req.Other != "", req.ImageFD)
 	if err != nil {
 		return nil, err
 	}
 	var to side
 	switch {
 	case req.Other != "":
-		to, err = im.storedSide(req.Other)
+		to, err = im.side(ctx, req, req.Other, req.OtherNotStored, nil)
 	case req.Files:
-		err = &Error{
-			Kind: KindInvalidOption, Stage: StageReference,
-			Err:  fmt.Errorf("the files of what %s stands for at its origin are not known before it is imported", req.Image),
-			Hint: "import it under another name (--target) and compare with that",
-		}
+		err = filesUnknown(req.Image)
 	default:
-		to, err = im.originSide(ctx, req, from.image.Reference)
+		to, err = im.originSide(ctx, req, req.Image, from.image.Reference, req.ImageFD)
 	}
 	if err != nil {
 		return nil, err
@@ -50,6 +48,31 @@ func (im *Importer) Compare(ctx context.Context, req CompareRequest) (*Compariso
 		}
 	}
 	return res, nil
+}
+
+// filesUnknown is about an image of which nothing but the documents is known.
+func filesUnknown(name string) *Error {
+	return &Error{
+		Kind: KindInvalidOption, Stage: StageReference,
+		Err:  fmt.Errorf("the files of what %s stands for at its origin are not known before it is imported", name),
+		Hint: "import it under another name (--target) and compare with that",
+	}
+}
+
+// side is the stored image of a name or, if none is stored and the origin may be asked, what the name stands for there.
+func (im *Importer) side(ctx context.Context, req CompareRequest, name string, orOrigin bool, opened *Descriptor) (side, error) {
+	s, err := im.storedSide(name)
+	if KindOf(err) != KindNoSuchImage || !orOrigin {
+		return s, err
+	}
+	if req.Files {
+		return side{}, filesUnknown(name)
+	}
+	ref, err := reference.Parse(name)
+	if err != nil {
+		return side{}, &Error{Kind: KindInvalidReference, Stage: StageReference, Err: err}
+	}
+	return im.originSide(ctx, req, name, ref.Image.String(), opened)
 }
 
 func (im *Importer) storedSide(name string) (side, error) {
@@ -67,9 +90,9 @@ func (im *Importer) storedSide(name string) (side, error) {
 	}, nil
 }
 
-// originSide asks the origin of the image of this name.
-func (im *Importer) originSide(ctx context.Context, req CompareRequest, name string) (side, error) {
-	prepared, err := im.Prepare(ctx, Request{Image: req.Image, Access: req.Access, ImageFD: req.ImageFD})
+// originSide asks the origin of an image, which is shown by this name.
+func (im *Importer) originSide(ctx context.Context, req CompareRequest, image, name string, opened *Descriptor) (side, error) {
+	prepared, err := im.Prepare(ctx, Request{Image: image, Access: req.Access, ImageFD: opened})
 	if err != nil {
 		return side{}, err
 	}

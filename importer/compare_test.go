@@ -95,6 +95,48 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// Of images that are not stored their origins are asked, if that is wanted.
+func TestCompareNotStored(t *testing.T) {
+	h := comparedHost(t, "abc")
+	stored := "docker://example.com/os:abc"
+	for _, tag := range []string{"abd", "xyz"} {
+		h.registry.images["docker://example.com/new:"+tag] = compared(t, tag)
+	}
+	refs := h.refs()
+	for _, c := range []struct{ from, to, added, removed, fetch string }{
+		{"docker://example.com/new:abd", "example.com/new:xyz", "xyz", "abd", "xyz"},
+		{"docker://example.com/new:xyz", "example.com/new:abd", "abd", "xyz", "d"},
+		{stored, "docker://example.com/new:abd", "d", "c", "d"},
+		{"docker://example.com/new:abd", stored, "c", "d", ""},
+		{"docker://example.com/new:abd", "docker://example.com/new:abd", "", "", "d"},
+	} {
+		res, err := h.im.Compare(t.Context(), CompareRequest{Image: c.from, Other: c.to, ImageNotStored: true, OtherNotStored: true})
+		h.must(err)
+		if layersText(res.Added) != c.added || layersText(res.Removed) != c.removed || res.BytesToFetch != sizeOf(t, c.fetch) {
+			t.Errorf("%s to %s: added %s, removed %s, to fetch %d", c.from, c.to, layersText(res.Added), layersText(res.Removed), res.BytesToFetch)
+		}
+		if res.From.Reference != c.from || (res.From.Commit != "") != (c.from == stored) || res.To.ManifestDigest == "" {
+			t.Errorf("from %+v to %+v", res.From, res.To)
+		}
+	}
+	for _, c := range []struct {
+		req  CompareRequest
+		kind Kind
+	}{
+		{CompareRequest{Image: stored, Other: "example.com/new:abd", OtherNotStored: true, Files: true}, KindInvalidOption},
+		{CompareRequest{Image: "example.com/new:abd", Other: stored, ImageNotStored: true, Files: true}, KindInvalidOption},
+		{CompareRequest{Image: "example.com/new:abd", ImageNotStored: true}, KindNoSuchImage},
+		{CompareRequest{Image: stored, Other: "example.com/none:1", OtherNotStored: true}, KindReferenceNotFound},
+	} {
+		if _, err := h.im.Compare(t.Context(), c.req); KindOf(err) != c.kind {
+			t.Errorf("%+v: %v, want %s", c.req, err, c.kind)
+		}
+	}
+	if n := h.registry.requested(); n != 0 || h.registry.open != 0 || h.refs() != refs {
+		t.Errorf("%d layers were fetched, %d images are open, the refs are %s", n, h.registry.open, h.refs())
+	}
+}
+
 func TestCompareWithOrigin(t *testing.T) {
 	h := comparedHost(t, "abc", "d")
 	name, refs := "docker://example.com/os:abc", h.refs()

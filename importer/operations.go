@@ -253,9 +253,14 @@ type ExportResult struct {
 
 // CompareRequest asks for the difference of two images.
 type CompareRequest struct {
-	Image string `json:"image"` // a stored one
-	// Other is another stored image; empty means what Image's name stands for at its origin now.
-	Other  string `json:"other,omitempty"`
+	Image string `json:"image"`
+	// Other is another image; empty means what Image's name stands for at its origin now.
+	Other string `json:"other,omitempty"`
+	// ImageNotStored and OtherNotStored let the origin be asked of an image of which none is stored, beside another one; without
+	// them that is an error.
+	ImageNotStored bool `json:"image-not-stored,omitempty"`
+	OtherNotStored bool `json:"other-not-stored,omitempty"`
+
 	Files  bool   `json:"files,omitempty"` // list files too, for which both must be stored
 	Access Access `json:"access,omitzero"`
 	// ImageFD is the file or directory that Image names at its origin, if the caller has opened it.

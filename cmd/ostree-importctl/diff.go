@@ -15,10 +15,11 @@ func diffCommand(s *settings) *cobra.Command {
 	var request importer.CompareRequest
 	cmd := &cobra.Command{
 		Use:   "diff IMGREF [IMGREF]",
-		Short: "Compare a stored image with another one, or with what its name stands for now",
-		Long: `Compare a stored image with another stored one, or, if none is named, with
-what its name stands for at its origin now. Nothing but that image's manifest
-and configuration is fetched. --files needs both images to be stored.`,
+		Short: "Compare an image with another one, or a stored one with what its name stands for now",
+		Long: `Compare two images or, if only one is named, which is stored then, with what its
+name stands for at its origin now. What is stored of an image counts; of others
+the manifest and configuration are fetched. --files needs both images to be
+stored.`,
 		Args: between(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if request.Access, err = access.access(); err != nil {
@@ -34,7 +35,10 @@ and configuration is fetched. --files needs both images to be stored.`,
 			}
 			ctx := cmd.Context()
 			comparison, err := ask(ctx, s,
-				func(imp *importer.Importer) (*importer.Comparison, error) { return imp.Compare(ctx, request) },
+				func(imp *importer.Importer) (*importer.Comparison, error) {
+					request.ImageNotStored, request.OtherNotStored = true, true
+					return imp.Compare(ctx, request)
+				},
 				func(client *dbus.Client) (*importer.Comparison, error) {
 					if err := open(&request); err != nil {
 						return nil, err
