@@ -2,18 +2,16 @@ package proxyclient
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,30 +28,42 @@ const (
 
 // child is a running proxy process.
 type child struct {
-	cmd    *exec.Cmd
-	socket *net.UnixConn
-	stderr *tail
-	filter *logFilter
-	exited chan struct{} // closed when the process has been waited for
-	err    error         // of Wait; to be read after exited
+	process *command.Process
+	socket  *net.UnixConn
+	stderr  *tail
+	filter  *logFilter
+	exited  chan struct{} // closed when the process has been waited for
+	err     error         // of Wait; to be read after exited
 
 	throttle throttle
 }
 
-// command makes a command that runs with the launch's user and environment.
-func (l *launch) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(name, args...)
-	cmd.Env = l.environment()
-	cmd.ExtraFiles = l.files
-	cmd.WaitDelay = time.Second // a grandchild may hold stderr open
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Pdeathsig: syscall.SIGKILL, // a child inside a blocking call does not notice that we are gone
-		Setpgid:   true,            // the terminal's Ctrl-C is for us
+// command returns a command of skopeo's with the launch's user, environment and limits.
+func (l *launch) command(program string, args ...string) (command.Command, error) {
+	path, err := exec.LookPath(program)
+	if err == nil {
+		path, err = filepath.Abs(path)
 	}
-	if l.user != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: l.user.UID, Gid: l.user.GID}
+	if err != nil {
+		return command.Command{}, err
 	}
-	return cmd
+	limits, err := childLimits()
+	return command.Command{
+		Path: path, Args: args, Dir: ".", Env: l.environment(), User: l.user, Limits: limits, Files: l.files,
+	}, err
+}
+
+// maxChildFiles bounds the open descriptors of a child.
+const maxChildFiles = 4096
+
+// childLimits returns what a child may use. Its memory cannot be limited: Go reserves address space
+// far beyond what it uses. Nor can the size of its files: it unpacks archives.
+func childLimits() (command.Limits, error) {
+	var own unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
+		return command.Limits{}, err
+	}
+	return command.Limits{Files: min(maxChildFiles, own.Max)}, nil
 }
 
 // startChild starts the proxy with its socket as stdin. refuse is called when a registry asks a call to wait for too long.
@@ -65,66 +75,32 @@ func startChild(cfg Config, l *launch, refuse func(*Error)) (*child, error) {
 	}
 	defer theirs.Close()
 	c := &child{stderr: &tail{}, socket: ours, exited: make(chan struct{}), throttle: throttle{refuse: refuse}}
-	// Only its debug log tells what a registry asks for that limits requests.
-	c.cmd = l.command(argv[0], slices.Concat(argv[1:], []string{"--debug"}, l.args)...)
-	c.cmd.Stdin = theirs
 	c.filter = &logFilter{throttle: &c.throttle, debug: cfg.debugLog(), rest: c.stderr}
-	c.cmd.Stderr = c.filter
-	started := make(chan error)
-	go c.own(started, l.shelter)
-	if err := <-started; err != nil {
+	// Only its debug log tells what a registry asks for that limits requests.
+	skopeo, err := l.command(argv[0], slices.Concat(argv[1:], []string{"--debug"}, l.args)...)
+	if err == nil {
+		skopeo.Stdin, skopeo.Stderr = theirs, c.filter
+		if l.shelter != nil {
+			skopeo.Enter = l.shelter.enter
+		}
+		c.process, err = command.Start(skopeo)
+	}
+	if err != nil {
 		ours.Close()
 		return nil, startError(argv[0], err)
 	}
+	go c.wait()
 	return c, nil
 }
 
-// own starts the process and waits for it, both on one thread: the kernel sends
-// Pdeathsig when the thread that started the child ends. The thread ends with
-// this function, since the goroutine stays locked to it: a thread that has
-// entered a shelter serves nobody else.
-func (c *child) own(started chan<- error, s *shelter) {
-	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
-		// The main thread never ends, and its namespaces are taken for the
-		// process's. While it waits here, the other goroutine gets another one.
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			c.own(started, s)
-		}()
-		<-done
-		runtime.UnlockOSThread()
-		return
-	}
-	err := c.start(s)
-	started <- err
-	if err == nil {
-		c.err = c.cmd.Wait()
-		c.filter.flush()
-		close(c.exited)
-	}
-}
-
-func (c *child) start(s *shelter) error {
-	if c.cmd.SysProcAttr.Credential != nil {
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil { // for this thread and what it starts
-			return err
-		}
-	}
-	if s != nil {
-		if err := s.enter(); err != nil {
-			return err
-		}
-	}
-	return c.cmd.Start()
+func (c *child) wait() {
+	c.err = c.process.Wait()
+	c.filter.flush()
+	close(c.exited)
 }
 
 // kill ends the process at once; exited follows.
-func (c *child) kill() {
-	// The only error is that it has ended already.
-	_ = c.cmd.Process.Kill()
-}
+func (c *child) kill() { c.process.Kill() }
 
 // deathError tells how the process ended; to be called after exited.
 func (c *child) deathError() *Error {
@@ -133,10 +109,10 @@ func (c *child) deathError() *Error {
 	if c.err != nil {
 		how = c.err.Error()
 	}
-	var exit *exec.ExitError
-	if errors.As(c.err, &exit) {
-		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			how = command.KilledBy(status.Signal())
+	var ended *command.Error
+	if errors.As(c.err, &ended) {
+		if how = fmt.Sprintf("exit status %d", ended.ExitCode); ended.Signal != 0 {
+			how = command.KilledBy(ended.Signal)
 		}
 	}
 	message := "the image proxy ended unexpectedly: " + how
@@ -181,31 +157,21 @@ func socketPair() (*net.UnixConn, *os.File, error) {
 
 // helpText returns what the proxy says about its options, subcommand and global.
 func helpText(cfg Config) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.Timeouts.Initialize)
+	defer cancel()
 	l := &launch{user: cfg.User}
 	var help bytes.Buffer
 	for _, args := range [][]string{append(append([]string{}, cfg.Command[1:]...), "--help"), {"--help"}} {
-		cmd := l.command(cfg.Command[0], args...)
-		cmd.Stdout, cmd.Stderr = &help, &help
-		if err := runBriefly(cmd, cfg.Timeouts.Initialize); err != nil {
+		skopeo, err := l.command(cfg.Command[0], args...)
+		if err == nil {
+			skopeo.Stdout, skopeo.Stderr = &help, &help
+			_, err = command.Run(ctx, skopeo, nil)
+		}
+		if err != nil {
 			return "", startError(cfg.Command[0], err)
 		}
 	}
 	return help.String(), nil
-}
-
-// runBriefly runs a command that must end within the limit.
-func runBriefly(cmd *exec.Cmd, limit time.Duration) error {
-	runtime.LockOSThread() // for Pdeathsig, as in own
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	timer := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("%s --help: %w", cmd.Path, err)
-	}
-	return nil
 }
 
 // startError makes the error of a command that can't be started.

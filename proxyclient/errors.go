@@ -3,9 +3,10 @@ package proxyclient
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"strings"
 	"unicode"
+
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 )
 
 // Class says what kind of fault an [Error] is, so that a caller can branch on
@@ -64,8 +65,8 @@ func (e *Error) Retryable() bool {
 	case ClassNetwork:
 		return !e.permanent
 	case ClassChildDied:
-		var exit *exec.ExitError
-		return errors.As(e.Err, &exit) && exit.ExitCode() == -1 // ended by a signal, which was not ours
+		var ended *command.Error
+		return errors.As(e.Err, &ended) && ended.Signal != 0 // which was not ours
 	default:
 		return false
 	}

@@ -273,11 +273,11 @@ func (l *launch) addOptional(cfg Config) error {
 	return nil
 }
 
-// environment is all that the child gets. HOME is not ours: what is there must not add credentials or
-// settings. Where to find the network, and whom to trust there, is the administrator's or the
-// caller's own to say.
+// environment is what the child gets beside what every program gets. HOME is not ours: what is there
+// must not add credentials or settings. Where to find the network, and whom to trust there, is the
+// administrator's or the caller's own to say.
 func (l *launch) environment() []string {
-	env := command.Environment()
+	var env []string
 	names := []string{"SSL_CERT_FILE", "SSL_CERT_DIR",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"}
 	if l.storage && os.Geteuid() != 0 { // root's storage is where the host's configuration says

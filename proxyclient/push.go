@@ -8,16 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
-)
 
-// stopDelay is how long a push may go on after it was told to stop.
-const stopDelay = 5 * time.Second
+	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
+)
 
 // archivePrefix begins the destination of a push that converts the image.
 const archivePrefix = "docker-archive:"
@@ -112,41 +108,28 @@ func push(ctx context.Context, cfg Config, l *launch, source, destination string
 		}
 		args = append(args, arg)
 	}
-	command := cfg.Command[0]
-	cmd := l.command(command, append(args, source, destination)...)
+	program := cfg.Command[0]
 	stderr := &tail{}
 	filter := &logFilter{throttle: &throttle{}, debug: cfg.debugLog(), rest: stderr}
-	cmd.Stderr = filter
-	cmd.WaitDelay = stopDelay
-
-	runtime.LockOSThread() // for Pdeathsig, as in own
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		return startError(command, err)
+	skopeo, err := l.command(program, append(args, source, destination)...)
+	if err != nil {
+		return startError(program, err)
 	}
-	l.closeFiles()
-	ended := make(chan struct{})
-	stopped := context.AfterFunc(ctx, func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // the only error is that it has ended
-		select {
-		case <-ended:
-		case <-time.After(stopDelay):
-			_ = cmd.Process.Kill()
-		}
-	})
-	err := cmd.Wait()
+	skopeo.Stderr = filter
+	_, err = command.Run(ctx, skopeo, nil)
 	filter.flush()
-	close(ended)
-	stopped()
+	var failed *command.Error
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return contextError("push", ctx)
+	case !errors.As(err, &failed):
+		return startError(program, err)
 	}
 	text := logMessage(lastLine(stderr.String()))
 	if text == "" {
-		text = fmt.Sprintf("%s: %v", strings.Join(slices.Insert(args[:1:1], 0, command), " "), err)
+		text = fmt.Sprintf("%s: %v", strings.Join(slices.Insert(args[:1:1], 0, program), " "), err)
 	}
 	e := classify("push", text, "")
 	e.Stderr, e.Err = stderr.String(), err

@@ -91,7 +91,7 @@ func TestShelterShowsImageOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	inChild := filepath.Join("/proc", strconv.Itoa(p.child.cmd.Process.Pid), "root", closed)
+	inChild := filepath.Join("/proc", strconv.Itoa(p.child.process.PID()), "root", closed)
 	entries, err := os.ReadDir(inChild)
 	if err != nil || len(entries) != 1 || entries[0].Name() != "image" {
 		t.Errorf("the child sees %v, %v", entries, err)

@@ -291,11 +291,25 @@ func TestUnprivilegedChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.child.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.child.process.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "Gid:\t65534\t65534\t65534\t65534\n", "Groups:\t \n"} {
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.child.process.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounds, err := childLimits()
+	if err != nil || bounds.Files == 0 {
+		t.Fatal(bounds, err)
+	}
+	for name, want := range map[string]string{"Max core file size": "0", "Max open files": fmt.Sprint(bounds.Files), "Max processes": "4096"} {
+		_, rest, _ := strings.Cut(string(limits), name)
+		if values := strings.Fields(rest); len(values) < 2 || values[0] != want || values[1] != want {
+			t.Errorf("%s: want %s in\n%s", name, want, limits)
+		}
+	}
+	for _, want := range []string{"NoNewPrivs:\t1\n", "Uid:\t65534\t65534\t65534\t65534\n", "Gid:\t65534\t65534\t65534\t65534\n", "Groups:\t \n"} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("status lacks %q:\n%s", want, status)
 		}

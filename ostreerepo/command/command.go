@@ -47,6 +47,7 @@ type Command struct {
 
 	Stdin  *os.File   // nil: empty
 	Stdout io.Writer  // nil: the end of it is kept
+	Stderr io.Writer  // nil: the end of it is kept, for errors
 	Files  []*os.File // from descriptor 3 on
 }
 

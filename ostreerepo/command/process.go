@@ -27,7 +27,9 @@ func Start(c Command) (*Process, error) {
 	if p.cmd, err = c.build(); err != nil {
 		return nil, err
 	}
-	p.cmd.Stderr = &p.stderr
+	if p.cmd.Stderr = c.Stderr; c.Stderr == nil {
+		p.cmd.Stderr = &p.stderr
+	}
 	if p.cmd.Stdout = c.Stdout; c.Stdout == nil {
 		p.cmd.Stdout = &p.stdout
 	}
@@ -84,14 +86,17 @@ func (p *Process) start() error {
 // Exited is closed when the program has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
+// PID returns the program's process ID, which is another's once the program has been waited for.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Wait waits for the end of the program. Errors: *Error for one that failed; the error of writing
-// to Command.Stdout.
+// to Command.Stdout or Command.Stderr.
 func (p *Process) Wait() error {
 	<-p.exited
 	return p.failure(p.err)
 }
 
-// Stderr returns the end of what the program has said so far.
+// Stderr returns the end of what the program has said so far; nothing with a Command.Stderr.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
 // Kill ends the program, and what it has started, at once.
