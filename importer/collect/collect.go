@@ -138,7 +138,7 @@ func (s *surveyed) findNeeded(repo *ostreerepo.Repo) error {
 		}
 		if o := others.sameAs(i); o != nil {
 			i.needed, i.Reason = true, "needed by "+o.text
-		} else if use := deployments.Use(i.Ref, i.commit); use != "" {
+		} else if use := deployments.use(i.Ref, i.commit, i.digest); use != "" {
 			i.needed, i.Reason = true, use
 		}
 	}

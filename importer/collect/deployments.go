@@ -135,13 +135,18 @@ func (d *Deployments) addOrigin(path, who string) error {
 // commit, of another commit with its manifest, of a commit that is built on its commit, or of the commit inside it, and by one
 // whose origin names it.
 func (d *Deployments) Use(ref string, c objects.Checksum) string {
-	var inside objects.Checksum
-	if commit, err := d.repo.Commit(c); err == nil {
-		inside = commit.Parent
-	}
 	_, dgst, err := stored.Manifest(d.repo, c)
 	if err != nil {
 		dgst = ""
+	}
+	return d.use(ref, c, dgst)
+}
+
+// use is Use of an image whose manifest digest is known, "" for none.
+func (d *Deployments) use(ref string, c objects.Checksum, dgst digest.Digest) string {
+	var inside objects.Checksum
+	if commit, err := d.repo.Commit(c); err == nil {
+		inside = commit.Parent
 	}
 	switch {
 	case d.commits[c] != "":
