@@ -164,20 +164,22 @@ func printedImage(text string) string {
 // options that were given.
 func (s *Server) authorize(c *call, p permission, options []string) (daemon.Caller, error) {
 	who, err := s.identify(c)
+	if err != nil {
+		return who.Caller, err
+	}
 	if c.descriptors != nil {
 		who.Descriptors = c.descriptors.of(who)
 	}
-	if err == nil {
-		err = checkPlaces(who.pid, p.places)
+	if !who.privileged {
+		if p.unnamed != nil {
+			return who.Caller, p.unnamed
+		}
+		p.details["options"] = strings.Join(options, ",")
+		if err := s.askPolkit(c, p); err != nil {
+			return who.Caller, err
+		}
 	}
-	if err != nil || who.privileged {
-		return who.Caller, err
-	}
-	if p.unnamed != nil {
-		return who.Caller, p.unnamed
-	}
-	p.details["options"] = strings.Join(options, ",")
-	return who.Caller, s.askPolkit(c, p)
+	return who.Caller, checkPlaces(who.pid, p.places)
 }
 
 // askPolkit asks polkit for a permission of the caller. The question holds no text that the caller

@@ -95,7 +95,7 @@ func (s *Server) encapsulate(c *call) ([]any, error) {
 	p := permission{action: actionExport, details: map[string]string{
 		"image": r.Rev, "destination": r.Destination, "prior": printedImage(r.Prior),
 	}}
-	p.places = slices.Concat(destinationPlaces(r.Destination), originPlaces(r.Prior, r.PriorFD), accessPlaces(r.Access))
+	p.places = slices.Concat(destinationPlaces(r.Destination, r.DestinationFD), originPlaces(r.Prior, r.PriorFD), accessPlaces(r.Access))
 	for _, path := range []string{r.ContainerConfig, r.ContentMap} {
 		if path != "" {
 			p.places = append(p.places, place{path: path})
@@ -115,7 +115,7 @@ func (s *Server) export(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := writing(r.Image, r.Destination, append(destinationPlaces(r.Destination), accessPlaces(r.Access)...)...)
+	p := writing(r.Image, r.Destination, append(destinationPlaces(r.Destination, r.DestinationFD), accessPlaces(r.Access)...)...)
 	return s.operate(c, o, p, func(caller daemon.Caller) (*daemon.Job, error) {
 		return s.manager.Export(r, o.job, caller)
 	})

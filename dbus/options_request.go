@@ -67,6 +67,7 @@ func encapsulateOptions(r *importer.EncapsulateRequest) []option {
 		pathOption("container-config", &r.ContainerConfig),
 		pathOption("content-map", &r.ContentMap),
 		textOption("prior", &r.Prior),
+		{name: "destination-fd", value: &r.DestinationFD},
 		{name: "prior-fd", value: &r.PriorFD, check: func() error {
 			if r.Prior == "" {
 				return errors.New(`it needs "prior", the name of what it is`)
@@ -77,7 +78,8 @@ func encapsulateOptions(r *importer.EncapsulateRequest) []option {
 }
 
 func exportOptions(r *importer.ExportRequest) []option {
-	return append(accessOptions(&r.Access), textOption("compression", &r.Compression), levelOption(&r.CompressionLevel))
+	return append(accessOptions(&r.Access), textOption("compression", &r.Compression), levelOption(&r.CompressionLevel),
+		option{name: "destination-fd", value: &r.DestinationFD})
 }
 
 func copyOptions(r *importer.CopyRequest) []option {

@@ -107,9 +107,12 @@ func requests() map[string][2]bound {
 			SingleLayer: true, Compression: "zstd", CompressionLevel: 3, Copy: []string{"a", "b"}, CopyOptional: []string{"c"},
 			Created: "2026-01-31T12:00:00Z", ContainerConfig: "/config.json", ContentMap: "/map.json",
 			Prior: "docker://x:1", Access: someAccess, PriorFD: someDescriptor("/dev"),
+			DestinationFD: someDescriptor("/tmp"),
 		}, "rev", "destination"), bind(encapsulateOptions, importer.EncapsulateRequest{})},
 		"Export": {
-			bind(exportOptions, importer.ExportRequest{Compression: "zstd", CompressionLevel: 3, Access: someAccess}, "image", "destination"),
+			bind(exportOptions, importer.ExportRequest{
+				Compression: "zstd", CompressionLevel: 3, Access: someAccess, DestinationFD: someDescriptor("/tmp"),
+			}, "image", "destination"),
 			bind(exportOptions, importer.ExportRequest{}),
 		},
 		"Copy": {

@@ -60,8 +60,11 @@ func accessPlaces(access importer.Access) []place {
 	return places
 }
 
-// destinationPlaces returns the path of a destination that cleanDestination has accepted, if it has one.
-func destinationPlaces(destination string) []place {
+// destinationPlaces returns the path of a destination that cleanDestination has accepted, if it has one that is opened.
+func destinationPlaces(destination string, opened *importer.Descriptor) []place {
+	if opened != nil {
+		return nil
+	}
 	kind, path, _ := strings.Cut(destination, ":")
 	file, isPath := pathDestinations[kind]
 	if !isPath {

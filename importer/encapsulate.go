@@ -38,7 +38,7 @@ func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, pro
 	}
 	progress = steady(progress)
 	var res *EncapsulateResult
-	err = im.deliver(ctx, dest, req.Access, progress, func(to reference.Image, how ocilayout.Options) (layers int, err error) {
+	err = im.deliver(ctx, dest, req.DestinationFD, req.Access, progress, func(to reference.Image, how ocilayout.Options) (layers int, err error) {
 		if res, err = im.writeEncapsulated(ctx, commit, to, opts, how, writing(dest, progress)); err != nil {
 			return 0, stopped(ctx, StageEncapsulate, classifyWritten(classify(StageEncapsulate, err), err))
 		}

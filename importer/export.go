@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,9 +29,9 @@ func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func
 	}
 	progress = steady(progress)
 	var res *ExportResult
-	err = im.deliver(ctx, dest.Image, req.Access, progress, func(to reference.Image, how ocilayout.Options) (layers int, err error) {
+	err = im.deliver(ctx, dest.Image, req.DestinationFD, req.Access, progress, func(to reference.Image, how ocilayout.Options) (layers int, err error) {
 		written := dest
-		written.Image = to
+		written.Image, written.Parent = to, how.Parent
 		res, layers, err = im.writeExport(ctx, req, written, compression, how, writing(dest.Image, progress))
 		return layers, err
 	})
@@ -173,6 +174,8 @@ func classifyWritten(e *Error, err error) *Error {
 		e.Kind = KindInvalidOption
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		e.Kind, e.Hint = KindNoSpace, "free space there, or name another destination: nothing was left behind"
+	case errors.Is(err, fs.ErrPermission):
+		e.Kind, e.Hint = KindAccessDenied, "name a destination that you may write to"
 	case errors.Is(err, unix.EROFS):
 		e.Kind, e.Hint = KindReadOnly, "name a destination that the daemon may write to, or allow it this one (ReadWritePaths= in a drop-in of its unit)"
 	case errors.Is(err, export.ErrToolMissing), errors.As(err, &tool):

@@ -72,7 +72,9 @@ type EncapsulateRequest struct {
 	Prior string `json:"prior,omitempty"`
 	// PriorFD is the file or directory of Prior, if the caller has opened it.
 	PriorFD *Descriptor `json:"prior-fd,omitempty"`
-	Access  Access      `json:"access,omitzero"` // of what is pushed to, and of Prior
+	// DestinationFD is the directory that the destination is in, if the caller has opened it. What is made there is the caller's.
+	DestinationFD *Descriptor `json:"destination-fd,omitempty"`
+	Access        Access      `json:"access,omitzero"` // of what is pushed to, and of Prior
 }
 
 // EncapsulateResult is the image that Encapsulate made.
@@ -235,6 +237,8 @@ type ExportRequest struct {
 	// CompressionLevel is 1 to 9 of gzip, 1 to 22 of zstd; 0 means the usual one.
 	CompressionLevel int    `json:"compression-level,omitempty"`
 	Access           Access `json:"access,omitzero"` // of the registry that is pushed to
+	// DestinationFD is the directory that the destination is in, if the caller has opened it. What is made there is the caller's.
+	DestinationFD *Descriptor `json:"destination-fd,omitempty"`
 }
 
 // ExportResult is what Export wrote.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer/destination"
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
@@ -53,14 +54,14 @@ func isPushed(transport reference.Transport) bool {
 	return false
 }
 
-// openPlace opens the file or directory that a push to dest makes; nil where it makes none.
-func openPlace(dest reference.Image) (*destination.Place, error) {
+// openPlace opens the file or directory that a push to dest makes, in a directory that may be open already; nil where it makes none.
+func openPlace(dest reference.Image, parent *dirfd.Dir) (*destination.Place, error) {
 	path, _, _ := dest.Path()
 	switch dest.Transport {
 	case reference.TransportDir:
-		return destination.Open(path, destination.ImageDir)
+		return destination.Open(path, destination.ImageDir, parent)
 	case reference.TransportDockerArchive:
-		return destination.Open(path, destination.File)
+		return destination.Open(path, destination.File, parent)
 	}
 	return nil, nil
 }
@@ -79,14 +80,22 @@ func writing(dest reference.Image, progress func(Progress)) func(Progress) {
 // deliver has write write an image to dest, or to a temporary layout that is then pushed there. write returns the number of layers.
 // Errors are those of write as they are, and those of a push.
 func (im *Importer) deliver(
-	ctx context.Context, dest reference.Image, access Access, progress func(Progress),
+	ctx context.Context, dest reference.Image, opened *Descriptor, access Access, progress func(Progress),
 	write func(to reference.Image, how ocilayout.Options) (layers int, err error),
 ) error {
+	var parent *dirfd.Dir
+	if opened != nil {
+		var err error
+		if parent, err = opened.OpenDir(); err != nil {
+			return &Error{Kind: KindInvalidOption, Stage: StageExport, Err: fmt.Errorf("the directory of the destination: %w", err)}
+		}
+		defer parent.Close()
+	}
 	if !isPushed(dest.Transport) {
-		_, err := write(dest, ocilayout.Options{})
+		_, err := write(dest, ocilayout.Options{Parent: parent})
 		return err
 	}
-	place, err := openPlace(dest)
+	place, err := openPlace(dest, parent)
 	if err != nil {
 		return classifyWritten(classify(StagePush, err), err)
 	}

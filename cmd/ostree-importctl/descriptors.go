@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer"
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
+	exporter "github.com/ostree-importd/ostree-importd/importer/export"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
@@ -30,8 +33,14 @@ func open(request any) (err error) {
 		if r.PriorFD, err = openImage(r.Prior); err != nil {
 			return err
 		}
+		if r.DestinationFD, err = openDestination(r.Destination); err != nil {
+			return err
+		}
 		return openAccess(&r.Access)
 	case *importer.ExportRequest:
+		if r.DestinationFD, err = openDestination(r.Destination); err != nil {
+			return err
+		}
 		return openAccess(&r.Access)
 	case *importer.VerifyRequest:
 		return openAccess(&r.Access)
@@ -96,6 +105,36 @@ func openImage(text string) (*importer.Descriptor, error) {
 		return nil, nil
 	}
 	return d, nil
+}
+
+// openDestination opens the directory in which a destination is; nil for one
+// that is no path. Of one that cannot be opened here the daemon says why.
+func openDestination(text string) (*importer.Descriptor, error) {
+	dest, err := exporter.ParseDestination(text)
+	if err != nil {
+		return nil, nil
+	}
+	path := dest.Path
+	if dest.Root == "" {
+		name, _, isPath := dest.Image.Path()
+		if !isPath || isLink(name) { // the daemon follows no link of a directory that was passed
+			return nil, nil
+		}
+		path = name
+	}
+	parent, err := dirfd.Open(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &importer.Error{Kind: importer.KindFailed, Stage: importer.StageExport, Err: err}
+	}
+	if err != nil {
+		return nil, nil
+	}
+	return importer.NewDescriptor(parent.File())
+}
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 // openFile opens the file that an option names. A pipe must not block.

@@ -26,8 +26,7 @@ func exportCommand(s *settings) *cobra.Command {
 DEST is oci:DIR[:TAG], oci-archive:FILE, a registry's docker://HOST/NAME[:TAG],
 dir:DIR, docker-archive:FILE[:NAME] or containers-storage:NAME for an image with
 its layers, and tar:FILE, squashfs:FILE or erofs:FILE for the root that they
-make together.
-Over the bus it has to be where the daemon may write: see ostree-importctl(1).`,
+make together. It is written with your rights, also over the bus.`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if request.Image, err = s.storedImage(cmd.Context(), args[0]); err != nil {

@@ -45,15 +45,16 @@ type Place struct {
 	old    *dirfd.Dir // an ImageDir that is there; nil: none
 }
 
-// Open checks the destination at a path, whose parent directory must exist. A file is replaced; so is a directory that is empty or holds
+// Open checks the destination at a path, whose parent directory must exist; opened is that directory if somebody has opened it, and
+// stays theirs. A file is replaced; so is a directory that is empty or holds
 // an image of the transport dir. Errors: dirfd.ErrInRepository.
-func Open(path string, kind Kind) (*Place, error) {
+func Open(path string, kind Kind, opened *dirfd.Dir) (*Place, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	p := &Place{kind: kind, name: filepath.Base(abs)}
-	if p.parent, err = dirfd.Open(filepath.Dir(abs)); err != nil {
+	if p.parent, err = dirfd.OpenParent(abs, opened); err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	if err = p.parent.RefuseRepository(); err == nil {

@@ -40,7 +40,7 @@ func image(t testing.TB) string {
 }
 
 func put(t testing.TB, path string, kind destination.Kind, dir string) error {
-	p, err := destination.Open(path, kind)
+	p, err := destination.Open(path, kind, nil)
 	if err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func (d *Dir) Rename(name string, to *Dir, newName string) error {
 func (d *Dir) Exchange(name string, to *Dir, other string) error {
 	err := errors.Join(checkName(name), checkName(other))
 	if err == nil {
-		err = unix.Renameat2(d.fd(), name, to.fd(), other, unix.RENAME_EXCHANGE)
+		err = d.rights.run(func() error { return unix.Renameat2(d.fd(), name, to.fd(), other, unix.RENAME_EXCHANGE) })
 	}
 	if err != nil {
 		return &os.LinkError{Op: "exchange", Old: d.Path(name), New: to.Path(other), Err: err}
@@ -192,6 +192,14 @@ func (d *Dir) Holds(name string, other *Dir) bool {
 	}
 	open, err := other.Stat(".")
 	return err == nil && stat.Dev == open.Dev && stat.Ino == open.Ino
+}
+
+// Maker returns the user and the group that what is made in d belongs to.
+func (d *Dir) Maker() (uid, gid int) {
+	if d.rights != nil {
+		return int(d.rights.UID), int(d.rights.GID)
+	}
+	return os.Geteuid(), os.Getegid()
 }
 
 // Owner returns the user that d belongs to.

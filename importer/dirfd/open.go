@@ -36,6 +36,14 @@ func OpenFrom(f *os.File, rights *Rights) (*Dir, error) {
 	return (&Dir{f, rights}).OpenDir(".")
 }
 
+// OpenParent opens the directory that the last element of a path is in: opened, if that is not nil, which stays as it is.
+func OpenParent(path string, opened *Dir) (*Dir, error) {
+	if opened != nil {
+		return opened.OpenDir(".")
+	}
+	return Open(filepath.Dir(path))
+}
+
 // OpenAt opens the directory that a name in d stands for, be it by way of a symbolic link, which is
 // followed as by Open; in a directory of OpenFrom it is not, since it may have been written for other mounts than ours. It is for
 // the last element of a path that a person has written; use OpenDir for everything else.

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
@@ -24,6 +25,8 @@ type Destination struct {
 	Root  Format          // of a root; "" for an image
 	Path  string          // of a root's file
 	Image reference.Image // of an image
+	// Parent is the directory that a root's file is in, if somebody has opened it; it stays theirs. nil: the one in Path.
+	Parent *dirfd.Dir
 }
 
 // archiveName is the name that an image has in a docker-archive, after a colon: [HOST[:PORT]/]PATH[:TAG].

@@ -45,14 +45,14 @@ const (
 	configName = "config"
 )
 
-// at opens the directory of the file at path, which is resolved here, once. The caller must close what it returns. Errors:
-// dirfd.ErrInRepository.
-func at(path string) (*file, error) {
-	path, err := filepath.Abs(path)
+// at opens the directory of a destination's file: the one that is given, or else the one in its path, which is resolved here,
+// once. The caller must close what it returns. Errors: dirfd.ErrInRepository.
+func at(dest Destination) (*file, error) {
+	path, err := filepath.Abs(dest.Path)
 	if err != nil {
 		return nil, err
 	}
-	parent, err := dirfd.Open(filepath.Dir(path))
+	parent, err := dirfd.OpenParent(path, dest.Parent)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +225,8 @@ func (f *file) existing(made string, config []byte) (size uint64, ok bool) {
 	}
 	stat, known := info.Sys().(*syscall.Stat_t)
 	value, err := recordOf(there)
-	if err != nil || !known || int(stat.Uid) != os.Geteuid() || value != record(made, info) {
+	uid, _ := f.parent.Maker()
+	if err != nil || !known || int(stat.Uid) != uid || value != record(made, info) {
 		return 0, false
 	}
 	return uint64(info.Size()), f.hasConfig(config)

@@ -47,7 +47,7 @@ func WriteRoot(ctx context.Context, root Root, dest Destination, step func(total
 		res.ConfigFile = dest.Path + configSuffix
 	}
 	made := fmt.Sprintf("1 %s %s %s", dest.Root, root.ManifestDigest, root.Commit)
-	f, err := at(dest.Path)
+	f, err := at(dest)
 	if err == nil {
 		scratch.Sweep(f.parent) // also where nothing is to be written
 		if res.Size, res.Cached = f.existing(made, root.Config); !res.Cached {

@@ -52,7 +52,7 @@ func (w *rootWriter) fromArchive(ctx context.Context, path string, args []string
 		if w.file.out.Chown(int(tool.User.UID), int(tool.User.GID)) != nil {
 			tool.User = nil
 		} else {
-			defer func() { err = errors.Join(err, w.file.out.Chown(os.Geteuid(), os.Getegid())) }()
+			defer func() { err = errors.Join(err, w.file.out.Chown(w.file.parent.Maker())) }()
 		}
 	}
 	_, err = command.Run(ctx, tool, func(to io.Writer) error { return w.archive(ctx, to, withRoot) })

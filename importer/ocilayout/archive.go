@@ -23,8 +23,8 @@ type archive struct {
 }
 
 // openArchive checks that the file at path can be written or replaced.
-func openArchive(path string) (place, *staging, error) {
-	parent, name, err := openParent(path)
+func openArchive(path string, opened *dirfd.Dir) (place, *staging, error) {
+	parent, name, err := openParent(path, opened)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -32,12 +32,13 @@ type directory struct {
 	created bool
 }
 
-// openParent opens the directory that the last element of a path is in. It refuses one inside an OSTree repository.
-func openParent(path string) (parent *dirfd.Dir, name string, err error) {
+// openParent opens the directory that the last element of a path is in, which may be open already. It refuses one inside an OSTree
+// repository.
+func openParent(path string, opened *dirfd.Dir) (parent *dirfd.Dir, name string, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, "", err
 	}
-	if parent, err = dirfd.Open(filepath.Dir(path)); err != nil {
+	if parent, err = dirfd.OpenParent(path, opened); err != nil {
 		return nil, "", err
 	}
 	if err := parent.RefuseRepository(); err != nil {
@@ -47,8 +48,8 @@ func openParent(path string) (parent *dirfd.Dir, name string, err error) {
 }
 
 // openDirectory checks the directory at path, or makes it.
-func openDirectory(path, tag string) (place, *staging, error) {
-	parent, name, err := openParent(path)
+func openDirectory(path, tag string, opened *dirfd.Dir) (place, *staging, error) {
+	parent, name, err := openParent(path, opened)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ostree-importd/ostree-importd/importer/blob"
+	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 	"github.com/ostree-importd/ostree-importd/importer/document"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
@@ -22,6 +23,8 @@ import (
 type Options struct {
 	// NoSync leaves it to the kernel when the image gets to the disk: for one that is deleted soon.
 	NoSync bool
+	// Parent is the directory that the destination is in, if somebody has opened it; it stays theirs. nil: the one in its path.
+	Parent *dirfd.Dir
 }
 
 // Writer writes one image to one destination. AddLayer, CopyBlob, PutBlob and Has may be called at the same time by several
@@ -71,9 +74,9 @@ func New(dest reference.Image, opts Options) (*Writer, error) {
 	if err == nil {
 		w.tag = tag
 		if dest.Transport == reference.TransportOCI {
-			w.place, w.staging, err = openDirectory(path, tag)
+			w.place, w.staging, err = openDirectory(path, tag, opts.Parent)
 		} else {
-			w.place, w.staging, err = openArchive(path)
+			w.place, w.staging, err = openArchive(path, opts.Parent)
 		}
 	}
 	if err != nil {

@@ -136,7 +136,7 @@ func Sweep(parent *dirfd.Dir) {
 			continue
 		}
 		stat, err := dir.Stat(".")
-		if err == nil && int(stat.Uid) == os.Geteuid() && stat.Mode&0o777 == private {
+		if uid, _ := parent.Maker(); err == nil && int(stat.Uid) == uid && stat.Mode&0o777 == private {
 			removeUnlocked(parent, name, dir)
 		}
 		dir.Close()

@@ -107,6 +107,48 @@ func TestHiddenImages(t *testing.T) {
 	}
 }
 
+// What is written to where only the caller sees it is there.
+func TestHiddenDestinations(t *testing.T) {
+	hidden, open := t.TempDir(), t.TempDir()
+	s := newStage(t, fixture.DaemonOptions{Hidden: []string{hidden}})
+	commitSystem(t, s.repo, "1")
+	_, image := s.push(t, "1", files("a"))
+	pulled(t, fixture.Run(t, s.pull(t, image)))
+	var first [2]importer.ExportResult
+	for i, dir := range []string{open, hidden} {
+		for _, kind := range []string{"tar:%s/o.tar", "squashfs:%s/o.squashfs", "erofs:%s/o.erofs", "oci:%s/o:1", "oci-archive:%s/oci.tar", "dir:%s/dir", "docker-archive:%s/docker.tar:x:1"} {
+			to := fmt.Sprintf(kind, dir)
+			result := answer[importer.ExportResult](t, fixture.Run(t, s.bus.Ctl(t, "--json", "export", image, to)))
+			if result.Destination != to {
+				t.Errorf("exported to %s, want %s", result.Destination, to)
+			}
+			if kind == "tar:%s/o.tar" {
+				first[i] = result
+			}
+		}
+		s.encapsulate(t, "oci:"+dir+"/encapsulated")
+		s.encapsulate(t, "oci-archive:"+dir+"/encapsulated.tar")
+	}
+	if first[0].Size != first[1].Size || first[1].ConfigFile != hidden+"/o.tar.config.json" {
+		t.Errorf("%+v, elsewhere %+v", first[1], first[0])
+	}
+	again := answer[importer.ExportResult](t, fixture.Run(t, s.bus.Ctl(t, "--json", "export", image, "tar:"+hidden+"/o.tar")))
+	if !again.Cached {
+		t.Errorf("written again: %+v", again)
+	}
+	fixture.MustRun(t, "diff", "-r", open+"/o", hidden+"/o")
+	fixture.MustRun(t, "diff", "-r", open+"/dir", hidden+"/dir")
+	fixture.MustRun(t, "test", "-s", hidden+"/docker.tar")
+	fixture.MustRun(t, "diff", "-r", open+"/encapsulated", hidden+"/encapsulated")
+	for _, name := range []string{"o.tar", "oci.tar", "encapsulated.tar"} {
+		fixture.MustRun(t, "cmp", filepath.Join(open, name), filepath.Join(hidden, name))
+	}
+	out := fixture.Run(t, s.bus.Ctl(t, "export", image, "tar:"+hidden+"/missing/o.tar"))
+	if out.Code != 1 || !strings.Contains(out.Stderr, "no such file") {
+		t.Errorf("exits %d: %s", out.Code, out.Stderr)
+	}
+}
+
 // hiddenCalls makes calls that each name something hidden, and gives their errors.
 func hiddenCalls(t *testing.T, client *dbus.Client, stored, registry, hidden, open string) map[string]error {
 	t.Helper()
