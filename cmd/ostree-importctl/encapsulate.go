@@ -37,6 +37,9 @@ containers-storage:NAME.`,
 			if cmd.Flags().Changed("max-layers") && request.MaxLayers < 1 {
 				return usageError{fmt.Errorf("--max-layers=%d: it is at least 1", request.MaxLayers)}
 			}
+			if err := checkLevel(cmd, request.CompressionLevel); err != nil {
+				return err
+			}
 			if request.Access, err = access.access(); err != nil {
 				return err
 			}
@@ -95,6 +98,14 @@ func registerCompression(cmd *cobra.Command, compression *string, level *int) {
 	if err := cmd.RegisterFlagCompletionFunc("compression", complete); err != nil {
 		panic(err) // the flag is there, and has no other
 	}
+}
+
+// checkLevel refuses a compression level that no method has.
+func checkLevel(cmd *cobra.Command, level int) error {
+	if cmd.Flags().Changed("compression-level") && level < 1 {
+		return usageError{fmt.Errorf("--compression-level=%d: it is at least 1", level)}
+	}
+	return nil
 }
 
 // parseLabels reads name=value.

@@ -35,6 +35,9 @@ make together. It is written with your rights, also over the bus.`,
 			if request.Destination, err = absoluteDestination(args[1]); err != nil {
 				return err
 			}
+			if err := checkLevel(cmd, request.CompressionLevel); err != nil {
+				return err
+			}
 			if request.Access, err = access.access(); err != nil {
 				return err
 			}

@@ -32,6 +32,8 @@ func TestUsageErrors(t *testing.T) {
 		{"label without a value", "encapsulate --label=x os oci:/x", "--label=x: it is written name=value"},
 		{"no layers", "encapsulate --max-layers=0 os oci:/x", "--max-layers=0: it is at least 1"},
 		{"one of many layers", "encapsulate --max-layers=2 --single-layer os oci:/x", "none of the others can be"},
+		{"no level", "encapsulate --compression-level=0 os oci:/x", "--compression-level=0: it is at least 1"},
+		{"no level of an export", "export --compression-level=-1 docker://h/x oci:/x", "--compression-level=-1: it is at least 1"},
 		{"unknown destination", "encapsulate os foo:", `"foo:"`},
 		{"file without a name", "export oci:/x tar:", `"tar:": a file has to follow`},
 		{"copy to nowhere", "copy oci:/x", "copy needs --to-repo=PATH"},
