@@ -14,7 +14,10 @@ func (c Config) retry(ctx context.Context, do func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := do()
 		var e *Error
-		if err == nil || ctx.Err() != nil || attempt >= c.Retries || !errors.As(err, &e) || !e.Retryable() || integrity {
+		if err == nil || attempt >= c.Retries || !errors.As(err, &e) || !e.Retryable() || integrity {
+			return err
+		}
+		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 			return err
 		}
 		integrity = e.Class == ClassIntegrity
