@@ -1,6 +1,8 @@
 package dbus
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 
 	"github.com/ostree-importd/ostree-importd/importer"
 	"github.com/ostree-importd/ostree-importd/importer/reference"
@@ -76,24 +79,25 @@ func destinationPlaces(destination string, opened *importer.Descriptor) []place 
 	return []place{{path: path, written: true}}
 }
 
-// checkPlaces refuses the places that are not the same for the daemon and for the process that called it. Where the process has
-// ended, the view of the host's first process counts. Nobody is refused because a view cannot be read.
-func checkPlaces(pid uint32, places []place) error {
-	if len(places) == 0 {
-		return nil
-	}
-	ours, err := readView("self")
+// checkPlaces refuses the places that are not the same for the daemon and for the process that called
+// it. Where the process has ended, or its mounts are too many to look at, the view of the host's first
+// process counts. Nobody is refused because a view cannot be read. An error is about a place, or ctx's.
+func checkPlaces(ctx context.Context, pid uint32, places []place) error {
+	ours, err := readView(ctx, "self")
 	if err != nil {
-		return nil
+		return ctx.Err()
 	}
-	theirs, err := readView(strconv.FormatUint(uint64(pid), 10))
+	theirs, err := readView(ctx, strconv.FormatUint(uint64(pid), 10))
 	if err != nil {
-		theirs, err = readView("1")
+		theirs, err = readView(ctx, "1")
 	}
 	if err != nil {
-		return nil
+		return ctx.Err()
 	}
 	for _, p := range places {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		path := resolvePath(p.path)
 		if other, differs := ours.differs(theirs, path); differs {
 			return p.unseen(other)
@@ -115,28 +119,87 @@ func (p place) unseen(other string) error {
 	return e
 }
 
-// maxView bounds, in bytes, what is read of a list of mounts, which the process that it is about may have made long.
-const maxView = 4 << 20
+// maxView and maxMounts bound, in bytes and in number, a list of mounts, which the process that it is
+// about may have made long. A longer one is not looked at.
+const (
+	maxView   = 4 << 20
+	maxMounts = 16 << 10
+)
 
-// view is where a process finds the files of the host: its mounts, in the format of proc_pid_mountinfo(5).
-type view []*mountinfo.Info
+// view is where a process finds the files of the host.
+type view struct {
+	root *mountinfo.Info // nil for none
+	on   map[spot]*mountinfo.Info
+	// tops are the last of those mounts that lie on each other at one mount point, by the first.
+	tops map[*mountinfo.Info]*mountinfo.Info
+}
 
-func readView(process string) (view, error) {
+// spot is a mount point on a mount.
+type spot struct {
+	mount int // its id
+	point string
+}
+
+func readView(ctx context.Context, process string) (*view, error) {
 	f, err := os.Open(filepath.Join("/proc", process, "mountinfo"))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	mounts, err := mountinfo.GetMountsFromReader(io.LimitReader(f, maxView), nil)
-	if err == nil && len(mounts) == 0 {
-		err = fmt.Errorf("%s lists no mount", f.Name())
+	v, err := parseView(ctx, f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	return mounts, err
+	return v, nil
+}
+
+// parseView reads a list of mounts in the format of proc_pid_mountinfo(5).
+func parseView(ctx context.Context, list io.Reader) (*view, error) {
+	limited := &io.LimitedReader{R: list, N: maxView + 1}
+	count := 0
+	mounts, err := mountinfo.GetMountsFromReader(limited, func(*mountinfo.Info) (skip, stop bool) {
+		count++
+		return false, count > maxMounts || ctx.Err() != nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case count > maxMounts || limited.N == 0:
+		return nil, fmt.Errorf("more than %d mounts, or %d bytes", maxMounts, maxView)
+	case err != nil:
+		return nil, err
+	case len(mounts) == 0:
+		return nil, errors.New("no mount is listed")
+	}
+	return newView(mounts), nil
+}
+
+func newView(mounts []*mountinfo.Info) *view {
+	v := &view{
+		on:   make(map[spot]*mountinfo.Info, len(mounts)),
+		tops: make(map[*mountinfo.Info]*mountinfo.Info),
+	}
+	ids := make(map[int]bool, len(mounts))
+	for _, m := range mounts {
+		ids[m.ID] = true
+	}
+	for _, m := range mounts {
+		at := spot{m.Parent, m.Mountpoint}
+		switch {
+		case m.Parent != m.ID && ids[m.Parent]:
+			if v.on[at] == nil {
+				v.on[at] = m
+			}
+		case m.Mountpoint == "/" && v.root == nil:
+			v.root = m
+		}
+	}
+	return v
 }
 
 // differs reports whether a path without symbolic links is another file in the other view, and which mount point of the two
 // views is to blame.
-func (v view) differs(other view, path string) (blamed string, differs bool) {
+func (v *view) differs(other *view, path string) (blamed string, differs bool) {
 	mine, theirs := v.mountOf(path), other.mountOf(path)
 	if mine == nil || theirs == nil {
 		return "", false
@@ -155,68 +218,67 @@ func inFileSystem(mount *mountinfo.Info, path string) string {
 	return filepath.Join(mount.Root, strings.TrimPrefix(path, mount.Mountpoint))
 }
 
-// mountOf returns the mount that a path leads to, or nil. It goes from mount to mount as the kernel does: a list may have mounts
-// that others hide.
-func (v view) mountOf(path string) *mountinfo.Info {
-	var at *mountinfo.Info
-	for range v { // no path leads through more
-		next := v.next(at, path)
-		if next == nil {
-			break
+// mountOf returns the mount that a clean absolute path leads to, or nil. It goes from mount to mount
+// as the kernel does: a list may have mounts that others hide.
+func (v *view) mountOf(path string) *mountinfo.Info {
+	if v.root == nil {
+		return nil
+	}
+	at := v.top(v.root)
+	for end := 1; path != "/" && end <= len(path); end++ {
+		if end < len(path) && path[end] != '/' {
+			continue
 		}
-		at = next
+		if next := v.on[spot{at.ID, path[:end]}]; next != nil {
+			at = v.top(next)
+		}
 	}
 	return at
 }
 
-// next returns the first mount on a mount that a path meets; nil stands for what the root is mounted on.
-func (v view) next(on *mountinfo.Info, path string) (first *mountinfo.Info) {
-	for _, m := range v {
-		if on == nil && (m.Mountpoint != "/" || v.has(m.Parent) && m.Parent != m.ID) ||
-			on != nil && (m.Parent != on.ID || m.ID == on.ID) || !below(path, m.Mountpoint) {
-			continue
-		}
-		if first == nil || len(m.Mountpoint) < len(first.Mountpoint) {
-			first = m
-		}
+// top returns the mount that hides all others at the mount point of bottom, which are on it.
+func (v *view) top(bottom *mountinfo.Info) *mountinfo.Info {
+	if top := v.tops[bottom]; top != nil {
+		return top
 	}
-	return first
-}
-
-func (v view) has(id int) bool {
-	for _, m := range v {
-		if m.ID == id {
-			return true
+	top := bottom
+	for range v.on { // there are no more
+		next := v.on[spot{top.ID, top.Mountpoint}]
+		if next == nil {
+			break
 		}
+		top = next
 	}
-	return false
+	v.tops[bottom] = top
+	return top
 }
 
-// below reports whether a path is that of a directory, or of something below it.
-func below(path, dir string) bool {
-	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
-}
-
-// maxPathLinks is how many symbolic links of a path are followed, as in the kernel.
-const maxPathLinks = 40
+// maxPathLinks and maxPathNames are how many symbolic links of a path are followed, as in the kernel,
+// and how many names are looked at for that.
+const (
+	maxPathLinks = 40
+	maxPathNames = 1024
+)
 
 // resolvePath follows the symbolic links of an absolute path as far as there is something there.
 func resolvePath(path string) string {
 	resolved, rest, links := "/", strings.TrimPrefix(path, "/"), 0
-	for rest != "" && links < maxPathLinks {
+	for names := 0; rest != "" && links < maxPathLinks && names < maxPathNames; names++ {
 		name, after, _ := strings.Cut(rest, "/")
-		rest = after
 		next := filepath.Join(resolved, name)
 		target, err := os.Readlink(next)
-		if err != nil {
-			resolved = next
+		if errors.Is(err, unix.EINVAL) { // it is no link
+			resolved, rest = next, after
 			continue
+		}
+		if err != nil {
+			break
 		}
 		links++
 		if filepath.IsAbs(target) {
 			resolved = "/"
 		}
-		rest = strings.TrimPrefix(target, "/") + "/" + rest
+		rest = strings.TrimPrefix(target, "/") + "/" + after
 	}
 	return filepath.Join(resolved, rest)
 }

@@ -1,12 +1,14 @@
 package dbus
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/moby/sys/mountinfo"
+	"time"
 
 	"github.com/ostree-importd/ostree-importd/importer"
 )
@@ -35,13 +37,13 @@ const (
 `
 )
 
-func viewOf(t *testing.T, text string) view {
+func viewOf(t *testing.T, text string) *view {
 	t.Helper()
-	mounts, err := mountinfo.GetMountsFromReader(strings.NewReader(text), nil)
+	v, err := parseView(t.Context(), strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mounts
+	return v
 }
 
 func TestViewsDiffer(t *testing.T) {
@@ -93,12 +95,16 @@ func TestResolvePath(t *testing.T) {
 		}
 	}
 	resolvePath(dir + "/loop/x") // ends
+	long := dir + strings.Repeat("/..", 2*maxPathNames) + strings.Repeat("/x", maxPathNames) + "/../y"
+	if got, want := resolvePath(long), filepath.Clean(long); got != want {
+		t.Errorf("a path with many names is %s, want %s", got, want)
+	}
 }
 
 func TestPlacesOfACaller(t *testing.T) {
 	dir := t.TempDir()
 	for _, pid := range []uint32{uint32(os.Getpid()), 0, 1 << 30} {
-		if err := checkPlaces(pid, []place{{path: dir}, {path: "/missing", written: true}}); err != nil {
+		if err := checkPlaces(t.Context(), pid, []place{{path: dir}, {path: "/missing", written: true}}); err != nil {
 			t.Errorf("process %d: %v", pid, err)
 		}
 	}
@@ -108,5 +114,75 @@ func TestPlacesOfACaller(t *testing.T) {
 			!strings.Contains(err.Error(), "--local") || !strings.Contains(err.Error(), "/srv") {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// stacked lists a root with n mounts that lie on each other on /srv/mp, and one below it.
+func stacked(n int) string {
+	var list strings.Builder
+	list.WriteString("1 0 254:1 / / rw - ext4 /dev/vda1 rw\n")
+	for id := range n {
+		fmt.Fprintf(&list, "%d %d 254:2 /%d /srv/mp rw - xfs /dev/vdb rw\n", id+2, id+1, id)
+	}
+	fmt.Fprintf(&list, "%d %d 254:3 / /srv/mp/in rw - xfs /dev/vdc rw\n", n+2, n+1)
+	return list.String()
+}
+
+// TestManyMounts: a caller with many mounts and many paths takes time in proportion to both lists,
+// not to their products.
+func TestManyMounts(t *testing.T) {
+	const n = 8000
+	ours, theirs := viewOf(t, stacked(1)), viewOf(t, stacked(n))
+	start := time.Now()
+	for key := range maxEntries {
+		path := fmt.Sprintf("/srv/mp/k%d", key)
+		if blamed, differs := ours.differs(theirs, path); !differs || blamed != "/srv/mp" {
+			t.Fatalf("%s: %q, %v", path, blamed, differs)
+		}
+	}
+	if at := theirs.mountOf("/srv/mp/k"); at.ID != n+1 {
+		t.Errorf("the path leads to the mount %d, want the last, %d", at.ID, n+1)
+	}
+	if at := theirs.mountOf("/srv/mp/in/k"); at.ID != n+2 {
+		t.Errorf("the path leads to the mount %d, want %d, which is on the last", at.ID, n+2)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// TestListsOfMountsThatAreNotLookedAt: too long ones, and those of nobody who waits.
+func TestListsOfMountsThatAreNotLookedAt(t *testing.T) {
+	line := "1 0 254:1 / / rw - ext4 /dev/vda1 rw\n"
+	long := "2 1 254:1 /" + strings.Repeat("x", 4000) + " /x rw - ext4 /dev/vda1 rw\n"
+	for name, list := range map[string]string{
+		"none":      "",
+		"malformed": "1 0",
+		"many":      stacked(maxMounts),
+		"large":     line + strings.Repeat(long, maxView/len(long)+1),
+	} {
+		if v, err := parseView(t.Context(), strings.NewReader(list)); err == nil {
+			t.Errorf("%s: %d mounts", name, len(v.on))
+		}
+	}
+	if _, err := parseView(t.Context(), strings.NewReader(stacked(maxMounts-2))); err != nil {
+		t.Error(err)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := parseView(canceled, strings.NewReader(line)); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+	if err := checkPlaces(canceled, 1, []place{{path: "/"}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+// TestMountsInACircle ends: no kernel lists such.
+func TestMountsInACircle(t *testing.T) {
+	v := viewOf(t, "1 1 254:1 / / rw - ext4 a rw\n2 1 254:2 / /a rw - ext4 a rw\n"+
+		"3 2 254:3 / /a rw - ext4 a rw\n2 3 254:4 / /a rw - ext4 a rw\n")
+	if v.mountOf("/a/b") == nil {
+		t.Error("the path leads nowhere")
 	}
 }
