@@ -109,18 +109,22 @@ func (v *view) layerLines(width int) []string {
 		if i == maxLayerLines {
 			return append(lines, cut(fmt.Sprintf("and %s more", count(len(v.Running)-i, "layer", "layers")), width))
 		}
-		label := "layer "
-		if l.Attempt > 1 {
-			label = "retry "
-		}
-		label += short(l.Digest)
-		part := 0.0
-		if l.Size > 0 {
-			part = float64(l.Bytes) / float64(l.Size)
-		}
-		lines = append(lines, barLine(width, label, part, percent(part), size(l.Bytes)+" of "+size(l.Size)))
+		lines = append(lines, layerLine(l, width))
 	}
 	return lines
+}
+
+// layerLine is the line of a running layer, at most width columns.
+func layerLine(l importer.LayerProgress, width int) string {
+	if l.Bytes >= l.Size { // it is not done before it has landed
+		return barLine(width, "landing "+short(l.Digest), 1, size(l.Size))
+	}
+	label := "layer "
+	if l.Attempt > 1 {
+		label = "retry "
+	}
+	part := float64(l.Bytes) / float64(l.Size)
+	return barLine(width, label+short(l.Digest), part, percent(part), size(l.Bytes)+" of "+size(l.Size))
 }
 
 // totalLine is the line for all, at most width columns.

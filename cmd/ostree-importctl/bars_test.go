@@ -52,6 +52,9 @@ func TestLinesOfADisplay(t *testing.T) {
 			"retry e3b0c44298fc    [>       ]    0 %",
 			"fetching layers       [==>     ]   25 %",
 		}},
+		{"landing", 39, []string{layerLine(importer.LayerProgress{Digest: layer, Bytes: 5000, Size: 5000, Attempt: 2}, 39)}, []string{
+			"landing e3b0c44298fc  5.0 KB",
+		}},
 		{"steps, 40 columns", 39, []string{steps.totalLine(39)}, []string{"checking objects      [====>   ]   50 %"}},
 		{"nothing known", 39, []string{unknown.totalLine(39)}, []string{"collecting garbage: 12"}},
 		{"hardly any room", 8, []string{fetch.totalLine(8)}, []string{"fetchin…"}},
