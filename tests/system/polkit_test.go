@@ -100,6 +100,13 @@ func grant(t *testing.T, user, action string) {
 `)
 }
 
+// restartPolkit has polkit read its rules, however often that was done just now.
+func restartPolkit(t *testing.T) {
+	t.Helper()
+	run(t, "systemctl", "reset-failed", "polkit.service")
+	run(t, "systemctl", "restart", "polkit.service")
+}
+
 // setRules gives polkit rules until the end of the test.
 func setRules(t *testing.T, text string) {
 	t.Helper()
@@ -107,11 +114,11 @@ func setRules(t *testing.T, text string) {
 	if err := os.WriteFile(rules, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "systemctl", "restart", "polkit.service")
+	restartPolkit(t)
 	t.Cleanup(func() {
 		if err := os.Remove(rules); err != nil {
 			t.Error(err)
 		}
-		run(t, "systemctl", "restart", "polkit.service")
+		restartPolkit(t)
 	})
 }
