@@ -38,6 +38,11 @@ const (
 	// bus has not yet told.
 	maxStrangerCalls = 256
 	maxStrangerBytes = 8 << 20
+	// ownStrangerCalls and ownStrangerBytes are what each such sender may have in work beyond that,
+	// and maxStrangers bounds these senders. It is as many as dbus-daemon has connections.
+	ownStrangerCalls = 4
+	ownStrangerBytes = 128 << 10
+	maxStrangers     = 2048
 	// maxRunning is how many calls of all users but root run at the same time, and how many of
 	// root's besides.
 	maxRunning = 4

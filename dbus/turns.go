@@ -29,6 +29,7 @@ type turns struct {
 	senders   map[string]*sender // by unique name
 	users     map[uint32]*user   // those of senders
 	strangers load               // calls of senders whose user is not known yet
+	unknown   int                // such senders
 	others    lane               // of all users but root
 	root      lane
 }
@@ -76,17 +77,29 @@ func (t *turns) admit(name string, size int64) error {
 	defer t.mu.Unlock()
 	s := t.senders[name]
 	switch {
+	case s == nil && t.unknown >= maxStrangers:
+		return tooMuch("the bus has yet to tell the users of %d connections; at most %d are asked for",
+			t.unknown, maxStrangers)
 	case s == nil:
-		return t.strangers.admit(size, maxStrangerCalls, maxStrangerBytes)
+		return t.admitStranger(load{}, size)
 	case s.user == nil:
-		if err := s.admit(size, maxUserCalls, maxUserBytes); err != nil {
-			return err
-		}
-		return t.strangers.admit(size, maxStrangerCalls, maxStrangerBytes)
+		return t.admitStranger(s.load, size)
 	case s.user.lane == &t.root:
 		return s.user.admit(size, maxRootCalls, maxRootBytes)
 	}
 	return s.user.admit(size, maxUserCalls, maxUserBytes)
+}
+
+// admitStranger is admit for a sender that has that much in work and whose user is not known. A share
+// is its own, whatever others send: it may be root.
+func (t *turns) admitStranger(own load, size int64) error {
+	if own.calls < ownStrangerCalls && own.bytes+size <= ownStrangerBytes {
+		return nil
+	}
+	if err := own.admit(size, maxUserCalls, maxUserBytes); err != nil {
+		return err
+	}
+	return t.strangers.admit(size, maxStrangerCalls, maxStrangerBytes)
 }
 
 func (l *load) admit(size int64, calls int, bytes int64) error {
@@ -135,6 +148,7 @@ func (t *turns) addSender(name string) *sender {
 	}
 	s := &sender{}
 	t.senders[name] = s
+	t.unknown++
 	t.lookups.Go(func() {
 		uid, err := t.userOf(name)
 		if err != nil {
@@ -172,6 +186,7 @@ func (t *turns) introduce(s *sender, uid uint32) {
 		t.users[uid] = u
 	}
 	u.senders++
+	t.unknown--
 	t.strangers.add(-s.calls, -s.bytes)
 	moved := s.load
 	s.load = load{}

@@ -129,10 +129,21 @@ func TestStrangersAreBounded(t *testing.T) {
 		for n := range maxStrangerCalls - 2*maxUserCalls {
 			turns.enter(fmt.Sprintf(":2.%d", n), 1)
 		}
+		wantLimit(t, turns.admit(":3.1", ownStrangerBytes+1))
+		for range ownStrangerCalls {
+			if err := turns.admit(":0.1", 1); err != nil {
+				t.Errorf("the first calls of a connection, which may be root's: %v", err)
+			}
+			turns.enter(":0.1", 1)
+		}
+		wantLimit(t, turns.admit(":0.1", 1))
+		for n := turns.unknown; n < maxStrangers; n++ {
+			turns.enter(fmt.Sprintf(":4.%d", n), 1)
+		}
 		wantLimit(t, turns.admit(":3.1", 1))
 		close(told)
 		synctest.Wait()
-		if turns.strangers != (load{}) {
+		if turns.strangers != (load{}) || turns.unknown != 0 {
 			t.Errorf("%+v of strangers are left", turns.strangers)
 		}
 		if err := turns.admit(":3.1", 1); err != nil {
