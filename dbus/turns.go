@@ -84,10 +84,9 @@ func (t *turns) admit(name string, size int64) error {
 		return t.admitStranger(load{}, size)
 	case s.user == nil:
 		return t.admitStranger(s.load, size)
-	case s.user.lane == &t.root:
-		return s.user.admit(size, maxRootCalls, maxRootBytes)
 	}
-	return s.user.admit(size, maxUserCalls, maxUserBytes)
+	calls, bytes := s.user.limits()
+	return s.user.admit(size, calls, bytes)
 }
 
 // admitStranger is admit for a sender that has that much in work and whose user is not known. A share
@@ -204,13 +203,40 @@ type turn struct {
 }
 
 // take waits until the call of the sender may be worked on, or ctx ends. enter was called for it
-// before.
+// before. It refuses a call that came before the bus told its user, if that user has too many in work.
 func (t *turns) take(ctx context.Context, name string) (*turn, error) {
 	t.mu.Lock()
 	s := t.senders[name]
 	t.mu.Unlock()
 	taken := &turn{t, s}
-	return taken, taken.resume(ctx)
+	if err := taken.resume(ctx); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	err := s.user.exceeded()
+	t.mu.Unlock()
+	if err != nil {
+		taken.pause()
+		return nil, err
+	}
+	return taken, nil
+}
+
+// exceeded says why a call of the user, which counts already, is too much.
+func (u *user) exceeded() error {
+	calls, bytes := u.limits()
+	if u.calls <= calls && (u.calls == 1 || u.bytes <= bytes) {
+		return nil
+	}
+	return tooMuch("%d calls with %d bytes are in work; at most %d with %d bytes may", u.calls, u.bytes, calls, bytes)
+}
+
+// limits bound what the user has in work.
+func (u *user) limits() (calls int, bytes int64) {
+	if isPrivileged(u.uid) {
+		return maxRootCalls, maxRootBytes
+	}
+	return maxUserCalls, maxUserBytes
 }
 
 // resume waits for the next turn.

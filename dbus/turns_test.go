@@ -152,6 +152,36 @@ func TestStrangersAreBounded(t *testing.T) {
 	})
 }
 
+// TestStrangersKeepToTheLimitOfTheirUser: calls that came before the bus told whose they are do not
+// add to those that the user may have in work.
+func TestStrangersKeepToTheLimitOfTheirUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(usersByName)
+		var order []string
+		for range maxUserCalls {
+			begin(t, turns, ":1.1", &order).pause() // it waits for a job
+		}
+		for connection := range 3 {
+			name := fmt.Sprintf(":1.%d", connection+2)
+			var leave []func()
+			for range maxUserCalls {
+				if err := turns.admit(name, 1); err != nil {
+					t.Fatal(err)
+				}
+				leave = append(leave, turns.enter(name, 1))
+			}
+			for _, leave := range leave {
+				_, err := turns.take(t.Context(), name)
+				wantLimit(t, err)
+				leave()
+			}
+		}
+		if u := turns.users[1]; u.calls != maxUserCalls || turns.others.running != 0 {
+			t.Errorf("%d calls in work, %d running", u.calls, turns.others.running)
+		}
+	})
+}
+
 // TestSendersAreForgotten: those who have nothing in work, so that their number has a bound.
 func TestSendersAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
