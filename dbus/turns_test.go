@@ -156,7 +156,9 @@ func TestStrangersAreBounded(t *testing.T) {
 // add to those that the user may have in work.
 func TestStrangersKeepToTheLimitOfTheirUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(usersByName)
+		told := make(chan struct{}, 1)
+		turns := newTurns(func(name string) (uint32, error) { <-told; return usersByName(name) })
+		told <- struct{}{}
 		var order []string
 		for range maxUserCalls {
 			begin(t, turns, ":1.1", &order).pause() // it waits for a job
@@ -170,6 +172,7 @@ func TestStrangersKeepToTheLimitOfTheirUser(t *testing.T) {
 				}
 				leave = append(leave, turns.enter(name, 1))
 			}
+			told <- struct{}{}
 			for _, leave := range leave {
 				_, err := turns.take(t.Context(), name)
 				wantLimit(t, err)
