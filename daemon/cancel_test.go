@@ -99,7 +99,8 @@ func TestCanceledJobIsNotShared(t *testing.T) {
 	finished(t, a, ResultCanceled)
 }
 
-// landing gives a job that is writing its image, held up in that by an ostree command that waits until finish is called.
+// landing gives a job that is writing its image, held up in that by an ostree command that waits
+// until finish is called.
 func landing(t *testing.T) (f *fixture, j *Job, finish func()) {
 	t.Helper()
 	dir := t.TempDir()

@@ -12,9 +12,9 @@ import (
 
 // Config is what a Manager needs.
 type Config struct {
-	// Importer gives what does the work. It is asked at each request and job, so that the daemon can start and answer
-	// before there is a repository. It keeps what it has opened; its error, with importer.KindNotAvailable, is the
-	// answer to the request.
+	// Importer gives what does the work. It is asked at each request and job, so that the daemon
+	// can start and answer before there is a repository. It keeps what it has opened; its error,
+	// with importer.KindNotAvailable, is the answer to the request.
 	Importer func() (*importer.Importer, error)
 	// Init makes the repository that Importer gives a worker for; see importer.Init.
 	Init func(context.Context, importer.InitRequest) (*importer.InitResult, error)
@@ -22,14 +22,16 @@ type Config struct {
 	StateDir string
 	// Log takes the job log; nil discards it.
 	Log logrus.FieldLogger
-	// Retain and RetainMax say how long and how many finished jobs are kept. Zero means 10 minutes and 64.
+	// Retain and RetainMax say how long and how many finished jobs are kept. Zero means 10 minutes
+	// and 64.
 	Retain    time.Duration
 	RetainMax int
 	// MaxJobs is how many jobs may be queued or running. Zero means 64.
 	MaxJobs int
 	// Imports is how many imports may run at once. Zero means 4.
 	Imports int
-	// PreparedTTL and PreparedMax say how long and how many plans are kept. Zero means 1 hour and 64.
+	// PreparedTTL and PreparedMax say how long and how many plans are kept. Zero means 1 hour and
+	// 64.
 	PreparedTTL time.Duration
 	PreparedMax int
 }
@@ -56,12 +58,13 @@ func orDefault[T comparable](value *T, fallback T) {
 	}
 }
 
-// Caller is who asks, for the records and the log. Whether the caller may ask has been decided before.
+// Caller is who asks, for the records and the log. Whether the caller may ask has been decided
+// before.
 type Caller struct {
 	UID  uint32
 	Unit string // the systemd unit, or ""
-	// Descriptors are what the caller has opened for the job. They become the manager's when it returns a job: it closes them
-	// when that ends.
+	// Descriptors are what the caller has opened for the job. They become the manager's when it
+	// returns a job: it closes them when that ends.
 	Descriptors []*importer.Descriptor
 }
 

@@ -1,19 +1,21 @@
-// Package daemon runs imports and the importer's other operations as jobs: it starts, shares, cancels and reports them,
-// keeps prepared plans, and remembers both across a restart of the process. It knows nothing of the bus; package dbus
-// shows what is here to callers.
+// Package daemon runs imports and the importer's other operations as jobs: it starts, shares,
+// cancels and reports them, keeps prepared plans, and remembers both across a restart of the
+// process. It knows nothing of the bus; package dbus shows what is here to callers.
 //
 // # Flow of a job
 //
-// Import, Prepare, ImportPrepared and the methods of operations.go hand out a *Job. The job starts to exist for others
-// when its creator calls Job.Start, so that a caller can be given the job's id before any event names it. Jobs wait in
-// lanes, each with some slots, in the order of their ids, except that jobs which set the same ref run one after the other
-// and that one user does not get all slots of imports; see lanes.go. A job outlives its caller. It ends with a result and is retained for a while, so
-// that a caller who comes late can still ask how it went; but a comparison or a check for updates is an answer for those
-// who wait for it, and its job is forgotten at its end.
+// Import, Prepare, ImportPrepared and the methods of operations.go hand out a *Job. The job starts
+// to exist for others when its creator calls Job.Start, so that a caller can be given the job's id
+// before any event names it. Jobs wait in lanes, each with some slots, in the order of their ids,
+// except that jobs which set the same ref run one after the other and that one user does not get
+// all slots of imports; see lanes.go. A job outlives its caller. It ends with a result and is
+// retained for a while, so that a caller who comes late can still ask how it went; but a comparison
+// or a check for updates is an answer for those who wait for it, and its job is forgotten at its
+// end.
 //
-// Equal requests share a job while it is queued or running: the same type, the same request and, for an import of a
-// stored plan, the same manifest. A call with a transaction id that is known gets that transaction's job, finished or
-// not.
+// Equal requests share a job while it is queued or running: the same type, the same request and,
+// for an import of a stored plan, the same manifest. A call with a transaction id that is known
+// gets that transaction's job, finished or not.
 //
 // # Invariants
 //

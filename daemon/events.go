@@ -8,13 +8,15 @@ type EventType string
 const (
 	// JobNew: a job was started; Event.Job is its status at that moment.
 	JobNew EventType = "job-new"
-	// JobChanged: the state or the progress changed. A slow reader sees each state once, with the latest progress.
+	// JobChanged: the state or the progress changed. A slow reader sees each state once, with the
+	// latest progress.
 	JobChanged EventType = "job-changed"
 	// JobFinished: Event.Job is the job's last status.
 	JobFinished EventType = "job-finished"
 	// JobRemoved: the job is no longer retained; Event.Job is its last status.
 	JobRemoved EventType = "job-removed"
-	// PreparedRemoved: the plan Event.PreparedID was discarded, expired or made room for a newer one.
+	// PreparedRemoved: the plan Event.PreparedID was discarded, expired or made room for a newer
+	// one.
 	PreparedRemoved EventType = "prepared-removed"
 	// ImagesChanged: what Images answers is another thing than before; Event.Images says of which
 	// images.
@@ -30,9 +32,10 @@ type Event struct {
 	Images     ImageChanges `json:"images,omitzero"`
 }
 
-// Subscribe delivers everything that happens from now on, in order. Nothing is lost however slowly the channel is read:
-// events are queued without a bound, in which the progress of a job takes one place only. cancel ends the delivery,
-// closes the channel and may be called more than once; until then the subscription also lives on after Shutdown.
+// Subscribe delivers everything that happens from now on, in order. Nothing is lost however slowly
+// the channel is read: events are queued without a bound, in which the progress of a job takes one
+// place only. cancel ends the delivery, closes the channel and may be called more than once; until
+// then the subscription also lives on after Shutdown.
 func (m *Manager) Subscribe() (events <-chan Event, cancel func()) {
 	s := &subscription{changes: map[uint64]*Event{}, wake: make(chan struct{}, 1)}
 	out, stop, stopped := make(chan Event), make(chan struct{}), make(chan struct{})

@@ -33,8 +33,8 @@ type image struct {
 	name     string
 }
 
-// registry serves images by name. A point of an image's delivery ("open NAME", "blob NAME", "blob DIGEST") can be made to wait, to
-// fail or to panic.
+// registry serves images by name. A point of an image's delivery ("open NAME", "blob NAME", "blob
+// DIGEST") can be made to wait, to fail or to panic.
 type registry struct {
 	mu     sync.Mutex
 	images map[string]*image
@@ -54,8 +54,8 @@ func newRegistry() *registry {
 	}
 }
 
-// add stores an image with one layer per file content. A name that was in use stands for the new image from then on,
-// and the old one can still be had by its digest.
+// add stores an image with one layer per file content. A name that was in use stands for the new
+// image from then on, and the old one can still be had by its digest.
 func (r *registry) add(t *testing.T, name string, contents ...string) digest.Digest {
 	t.Helper()
 	img := &image{blobs: map[digest.Digest][]byte{}, calls: r, name: name}

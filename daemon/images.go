@@ -62,8 +62,8 @@ func (w *imageWatch) look(im *importer.Importer, touched repaired) (ImageChanges
 	return c, nil
 }
 
-// lookAtImages is look for the repository of the daemon. What cannot be read now is found out by the
-// next look.
+// lookAtImages is look for the repository of the daemon. What cannot be read now is found out by
+// the next look.
 func (m *Manager) lookAtImages(touched repaired) ImageChanges {
 	im, err := m.importer()
 	if err != nil {

@@ -75,8 +75,8 @@ func requestTask(typ JobType, l lane, req importer.Request) (task, error) {
 	return task{work: work{Type: typ, Request: raw}, subject: req.Image, lane: l, stage: importer.StageOpen}, nil
 }
 
-// closeSource ends a prepared import. The image is complete by then, or an error says why it isn't: a source that
-// doesn't close well changes neither.
+// closeSource ends a prepared import. The image is complete by then, or an error says why it isn't:
+// a source that doesn't close well changes neither.
 func (m *Manager) closeSource(j *job, prepared *importer.Prepared) {
 	if err := prepared.Close(); err != nil {
 		m.mu.Lock()

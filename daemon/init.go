@@ -7,7 +7,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// Init starts importer.Init for the repository that this Manager works on. The rest is as for Import.
+// Init starts importer.Init for the repository that this Manager works on. The rest is as for
+// Import.
 func (m *Manager) Init(req importer.InitRequest, opts JobOptions, caller Caller) (*Job, error) {
 	t, err := initTask(req)
 	if err != nil {

@@ -14,10 +14,11 @@ import (
 // work says what a job does. Jobs whose work is equal can be shared.
 type work struct {
 	Type JobType `json:"type"`
-	// Request is the request's JSON as encoding/json writes it: equal requests have equal bytes, here and in a record.
+	// Request is the request's JSON as encoding/json writes it: equal requests have equal bytes,
+	// here and in a record.
 	Request json.RawMessage `json:"request"`
-	// Manifest is set for an import of a stored plan: unlike the digest in the request it fetches that manifest even if
-	// the name in the request now stands for another image.
+	// Manifest is set for an import of a stored plan: unlike the digest in the request it fetches
+	// that manifest even if the name in the request now stands for another image.
 	Manifest digest.Digest `json:"manifest,omitempty"`
 }
 
@@ -25,7 +26,8 @@ func (w work) equal(other work) bool {
 	return w.Type == other.Type && w.Manifest == other.Manifest && bytes.Equal(w.Request, other.Request)
 }
 
-// job is the one record that all handles on a job share. Fields that change are guarded by Manager.mu.
+// job is the one record that all handles on a job share. Fields that change are guarded by
+// Manager.mu.
 type job struct {
 	id uint64
 	task
@@ -68,9 +70,9 @@ func (h *Job) Status() JobStatus {
 	return h.job.status
 }
 
-// Start says that the caller who asked for the job knows its id. Everybody who got a handle from a method that
-// starts a job must call it, whether or not the reply could be delivered. A job that several callers share before it
-// was started waits for all of them. Calling it again does nothing.
+// Start says that the caller who asked for the job knows its id. Everybody who got a handle from a
+// method that starts a job must call it, whether or not the reply could be delivered. A job that
+// several callers share before it was started waits for all of them. Calling it again does nothing.
 func (h *Job) Start() {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
@@ -84,7 +86,8 @@ func (h *Job) Start() {
 	}
 }
 
-// Wait returns the last status when the job has finished, or the present one with ctx's error when ctx ends first.
+// Wait returns the last status when the job has finished, or the present one with ctx's error when
+// ctx ends first.
 func (h *Job) Wait(ctx context.Context) (JobStatus, error) {
 	select {
 	case <-h.job.done:

@@ -8,9 +8,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// How many jobs of a lane run at once. An import mostly waits for its registry, which may be slow for
-// days: a few such must not keep the others from starting. Its memory comes from the budget of the
-// process; a skopeo takes about 30 MB, so that 16 stay below the unit's MemoryHigh=.
+// How many jobs of a lane run at once. An import mostly waits for its registry, which may be slow
+// for days: a few such must not keep the others from starting. Its memory comes from the budget of
+// the process; a skopeo takes about 30 MB, so that 16 stay below the unit's MemoryHigh=.
 const (
 	maxWrites  = 1
 	maxImports = 16
@@ -31,8 +31,9 @@ func (m *Manager) slots(l lane) int {
 	return maxWrites
 }
 
-// share returns how many jobs of a lane may run at once that one user has asked for. Imports can take as long as a
-// registry likes, so that no user but root may have more than half of their slots.
+// share returns how many jobs of a lane may run at once that one user has asked for. Imports can
+// take as long as a registry likes, so that no user but root may have more than half of their
+// slots.
 func (m *Manager) share(l lane, uid uint32) int {
 	if l == laneImport && uid != 0 {
 		return max(1, m.slots(l)/2)
@@ -40,7 +41,8 @@ func (m *Manager) share(l lane, uid uint32) int {
 	return m.slots(l)
 }
 
-// inTheWay returns those of some jobs that one of a user has to wait for, nil if it can run beside all of them.
+// inTheWay returns those of some jobs that one of a user has to wait for, nil if it can run beside
+// all of them.
 func (m *Manager) inTheWay(t task, uid uint32, others []*job) []*job {
 	same := func(keep func(*job) bool) []*job {
 		return slices.DeleteFunc(slices.Clone(others), func(j *job) bool { return !keep(j) })
@@ -59,8 +61,8 @@ func (m *Manager) inTheWay(t task, uid uint32, others []*job) []*job {
 	return nil
 }
 
-// schedule starts the queued jobs that nothing is in the way of, in the order of their ids, and tells what the others
-// wait for. m.mu is held.
+// schedule starts the queued jobs that nothing is in the way of, in the order of their ids, and
+// tells what the others wait for. m.mu is held.
 func (m *Manager) schedule() {
 	if m.closing {
 		return

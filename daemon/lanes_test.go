@@ -9,8 +9,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// TestImportsRunSideBySide: an import that waits for its registry holds up no import of another image, and those of
-// the same image, whatever its name looks like, are done in the order in which they were asked for.
+// TestImportsRunSideBySide: an import that waits for its registry holds up no import of another
+// image, and those of the same image, whatever its name looks like, are done in the order in which
+// they were asked for.
 func TestImportsRunSideBySide(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Imports = 0 })
 	f.registry.add(t, "example.com/slow", "slow", "shared by both")
@@ -84,7 +85,8 @@ func TestSlotsOfImports(t *testing.T) {
 	}
 }
 
-// TestWaitingForTheRepository: a job that runs, but waits for others to leave the repository, says so.
+// TestWaitingForTheRepository: a job that runs, but waits for others to leave the repository, says
+// so.
 func TestWaitingForTheRepository(t *testing.T) {
 	f := newFixture(t)
 	f.registry.add(t, "example.com/slow", "slow")
@@ -114,7 +116,8 @@ func TestWaitingForTheRepository(t *testing.T) {
 	}
 }
 
-// TestCollectionSparesRunningImports: what an import collects at its end is nothing that another one has landed meanwhile.
+// TestCollectionSparesRunningImports: what an import collects at its end is nothing that another
+// one has landed meanwhile.
 func TestCollectionSparesRunningImports(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Imports = 0 })
 	f.registry.add(t, "example.com/slow", "first", "second")

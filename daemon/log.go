@@ -48,7 +48,8 @@ func (m *Manager) logStarted(j *job) {
 	m.jobLog(j).WithField(messageID, messageStarted).Info(oneJob(j) + " started")
 }
 
-// logFinished logs the end of a job: record is the line about one that is done, made of its status text if empty.
+// logFinished logs the end of a job: record is the line about one that is done, made of its status
+// text if empty.
 func (m *Manager) logFinished(j *job, record string) {
 	s := &j.status
 	log := m.jobLog(j)

@@ -10,7 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// Manager owns all jobs and prepared plans. Its methods may be called concurrently. It is ended by Shutdown.
+// Manager owns all jobs and prepared plans. Its methods may be called concurrently. It is ended by
+// Shutdown.
 type Manager struct {
 	cfg   Config
 	log   logrus.FieldLogger
@@ -32,8 +33,9 @@ type Manager struct {
 	subscriptions map[*subscription]struct{}
 }
 
-// New takes up what an earlier Manager left in cfg.StateDir: the id counter, finished jobs, prepared plans. Jobs that
-// it left unfinished become failed with importer.KindInterrupted. It fails only if the directory can't be made or read.
+// New takes up what an earlier Manager left in cfg.StateDir: the id counter, finished jobs,
+// prepared plans. Jobs that it left unfinished become failed with importer.KindInterrupted. It
+// fails only if the directory can't be made or read.
 func New(cfg Config) (*Manager, error) {
 	cfg = cfg.withDefaults()
 	m := &Manager{
@@ -107,7 +109,8 @@ func (m *Manager) ActiveWithoutLookups() int {
 	return n
 }
 
-// Ping takes the lock that all work depends on, and returns. A watchdog calls it to notice a deadlock.
+// Ping takes the lock that all work depends on, and returns. A watchdog calls it to notice a
+// deadlock.
 func (m *Manager) Ping() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

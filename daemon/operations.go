@@ -7,9 +7,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// Unencapsulate starts importer.Importer.Unencapsulate. This and the following methods are as Import: no error comes
-// from here but the kinds of refusals, the caller must call Start on the job, and equal requests share one. What the
-// operation found is in JobStatus.Results.
+// Unencapsulate starts importer.Importer.Unencapsulate. This and the following methods are as
+// Import: no error comes from here but the kinds of refusals, the caller must call Start on the
+// job, and equal requests share one. What the operation found is in JobStatus.Results.
 func (m *Manager) Unencapsulate(req importer.UnencapsulateRequest, opts JobOptions, caller Caller) (*Job, error) {
 	return start(m, unencapsulate, req, opts, caller)
 }
@@ -48,7 +48,8 @@ func (m *Manager) Verify(req importer.VerifyRequest, opts JobOptions, caller Cal
 	return start(m, verify, req, opts, caller)
 }
 
-// Compare starts importer.Importer.Compare. The job is not retained: its results are for those who hold a handle on it.
+// Compare starts importer.Importer.Compare. The job is not retained: its results are for those who
+// hold a handle on it.
 func (m *Manager) Compare(req importer.CompareRequest, opts JobOptions, caller Caller) (*Job, error) {
 	return start(m, compare, req, opts, caller)
 }

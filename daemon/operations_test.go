@@ -26,7 +26,8 @@ type found struct {
 	Name string `json:"name"`
 }
 
-// probing is an operation that passes a gate, if there is one of the request's name, and reports the given progress.
+// probing is an operation that passes a gate, if there is one of the request's name, and reports
+// the given progress.
 func probing(l lane, gates map[string]*gate, steps ...importer.Progress) operation[probe, found] {
 	return operation[probe, found]{
 		typ:      "probe",

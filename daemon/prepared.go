@@ -22,8 +22,8 @@ type plan struct {
 	expiry *time.Timer
 }
 
-// Prepared gives a stored plan. The error has importer.KindPreparedExpired if it was there and went by itself, and
-// KindNoSuchPrepared otherwise.
+// Prepared gives a stored plan. The error has importer.KindPreparedExpired if it was there and went
+// by itself, and KindNoSuchPrepared otherwise.
 func (m *Manager) Prepared(id uint64) (Prepared, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

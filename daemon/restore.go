@@ -88,7 +88,8 @@ func checkTexts(s JobStatus) error {
 	return nil
 }
 
-// remaining is the time until deadline, and no more than limit: the clock may have been set back since.
+// remaining is the time until deadline, and no more than limit: the clock may have been set back
+// since.
 func remaining(deadline time.Time, limit time.Duration) time.Duration {
 	return min(time.Until(deadline), limit)
 }

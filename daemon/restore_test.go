@@ -71,7 +71,8 @@ func TestRestartAfterCrash(t *testing.T) {
 	running := started(t)(f.Import(request("example.com/a"), JobOptions{TransactionID: "t1"}, Caller{UID: 5}))
 	queued := f.startImport(t, "example.com/b")
 	<-held.reached
-	// The first Manager stays as it is, as if its process had died; what it does later is not what the next one knows.
+	// The first Manager stays as it is, as if its process had died; what it does later is not what
+	// the next one knows.
 	crashed := f.Manager
 	f.config.StateDir = copyState(t, f.config.StateDir)
 	f.start(t)

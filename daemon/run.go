@@ -12,8 +12,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// announce lets events name the job, and lets it run. m.mu is held here and in all functions below that don't
-// take it.
+// announce lets events name the job, and lets it run. m.mu is held here and in all functions below
+// that don't take it.
 func (m *Manager) announce(j *job) {
 	j.announced = true
 	m.emitJob(JobNew, j)

@@ -9,10 +9,10 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// Shutdown ends the Manager: new jobs are refused with importer.KindInterrupted, queued and running ones are stopped
-// and fail with it, and all are waited for. A job that is writing its image is left to complete that; when ctx ends it
-// is stopped as well, and Shutdown returns ctx's error without waiting longer. Jobs and plans can still be read
-// afterwards.
+// Shutdown ends the Manager: new jobs are refused with importer.KindInterrupted, queued and running
+// ones are stopped and fail with it, and all are waited for. A job that is writing its image is
+// left to complete that; when ctx ends it is stopped as well, and Shutdown returns ctx's error
+// without waiting longer. Jobs and plans can still be read afterwards.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	for _, j := range m.stopAll() {
 		select {

@@ -47,8 +47,8 @@ func (t JobType) IsLookup() bool {
 //	  │                                canceling ──────────┘ │
 //	  └──────────────── Cancel, Shutdown ────────────────────┘
 //
-// Nothing leads out of finished. A job that reaches its end although it was asked to stop (the request came too late)
-// is finished with the result that it has, not with ResultCanceled.
+// Nothing leads out of finished. A job that reaches its end although it was asked to stop (the
+// request came too late) is finished with the result that it has, not with ResultCanceled.
 type JobState string
 
 const (
@@ -80,8 +80,9 @@ const (
 type JobStatus struct {
 	ID   uint64  `json:"id"`
 	Type JobType `json:"type"`
-	// Image is the reference as the caller wrote it. For operations on something else it says in a word or two what on:
-	// the commit to encapsulate, the scope to prune, the first of several images.
+	// Image is the reference as the caller wrote it. For operations on something else it says in a
+	// word or two what on: the commit to encapsulate, the scope to prune, the first of several
+	// images.
 	Image string `json:"image"`
 	// TransactionID is the one that the job was created with; "" if none.
 	TransactionID string `json:"transaction-id,omitempty"`
@@ -89,10 +90,12 @@ type JobStatus struct {
 	CallerUID  uint32   `json:"caller-uid"`
 	CallerUnit string   `json:"caller-unit,omitempty"`
 	State      JobState `json:"state"`
-	// Cancellable is false when Cancel would be refused: at the end, and while the image is being written.
+	// Cancellable is false when Cancel would be refused: at the end, and while the image is being
+	// written.
 	Cancellable bool              `json:"cancellable"`
 	Progress    importer.Progress `json:"progress"`
-	// WaitsFor says what a job waits for that is queued, or running and in importer.StageWait; "" otherwise.
+	// WaitsFor says what a job waits for that is queued, or running and in importer.StageWait; ""
+	// otherwise.
 	WaitsFor string `json:"waits-for,omitempty"`
 	// StatusText is one line for people.
 	StatusText   string        `json:"status-text"`
@@ -111,7 +114,8 @@ type JobStatus struct {
 	Results json.RawMessage `json:"results,omitempty"`
 }
 
-// Results reads what an operation found: T is the importer's result type that belongs to the type of the job.
+// Results reads what an operation found: T is the importer's result type that belongs to the type
+// of the job.
 func Results[T any](s JobStatus) (*T, error) {
 	if s.Results == nil {
 		return nil, newError(importer.KindFailed, "", "job %d has no results of a %s", s.ID, s.Type)

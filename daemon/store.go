@@ -15,8 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
-// Names in the state directory. A file that can't be understood gets brokenSuffix appended; one that was being written
-// in a crash has partSuffix.
+// Names in the state directory. A file that can't be understood gets brokenSuffix appended; one
+// that was being written in a crash has partSuffix.
 const (
 	counterFile  = "next-job"
 	jobsDir      = "jobs"
@@ -52,8 +52,9 @@ func (r jobRecord) transactions() []transaction {
 // moved aside: the directory is usually in memory.
 var errTooLarge = errors.New("the record is too large")
 
-// store is the state directory. Files appear whole or not at all. They are not synced to a disk: they need to survive
-// the process, not the machine. Its user sees to it that no two calls for one file run at once.
+// store is the state directory. Files appear whole or not at all. They are not synced to a disk:
+// they need to survive the process, not the machine. Its user sees to it that no two calls for one
+// file run at once.
 type store struct {
 	dir string
 	log logrus.FieldLogger
@@ -170,8 +171,9 @@ func (s store) setAside(name string, why error) {
 	log.Warnf("cannot use a record; moved it aside with the suffix %s", brokenSuffix)
 }
 
-// load reads all records of a directory. Each is given to use with the id that its name says; those that can't be read,
-// or for which use returns an error, are set aside, and those that are too large are removed.
+// load reads all records of a directory. Each is given to use with the id that its name says; those
+// that can't be read, or for which use returns an error, are set aside, and those that are too
+// large are removed.
 func load[T any](s store, dir string, use func(id uint64, record T) error) error {
 	entries, err := os.ReadDir(filepath.Join(s.dir, dir))
 	if err != nil {

@@ -6,10 +6,10 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// Import prepares and imports an image in one job. Besides the kinds of refusals (importer.KindInterrupted while
-// shutting down, KindBusy, KindTooManyJobs, KindInvalidOption for a transaction id that was used for something else,
-// KindNotAvailable) no error comes from here: what goes wrong with the image is the job's result. The caller must call
-// Start on the job.
+// Import prepares and imports an image in one job. Besides the kinds of refusals
+// (importer.KindInterrupted while shutting down, KindBusy, KindTooManyJobs, KindInvalidOption for a
+// transaction id that was used for something else, KindNotAvailable) no error comes from here: what
+// goes wrong with the image is the job's result. The caller must call Start on the job.
 func (m *Manager) Import(req importer.Request, opts JobOptions, caller Caller) (*Job, error) {
 	t, err := importTask(req, nil)
 	if err != nil {
@@ -18,7 +18,8 @@ func (m *Manager) Import(req importer.Request, opts JobOptions, caller Caller) (
 	return m.submit(t, opts, caller)
 }
 
-// Prepare stores the plan of an import; the status of the finished job has its PreparedID. The rest is as for Import.
+// Prepare stores the plan of an import; the status of the finished job has its PreparedID. The rest
+// is as for Import.
 func (m *Manager) Prepare(req importer.Request, opts JobOptions, caller Caller) (*Job, error) {
 	t, err := prepareTask(req)
 	if err != nil {
@@ -27,8 +28,9 @@ func (m *Manager) Prepare(req importer.Request, opts JobOptions, caller Caller) 
 	return m.submit(t, opts, caller)
 }
 
-// ImportPrepared imports what the plan says, whatever the image's name stands for by now. The plan stays. Besides the
-// errors of Import there are importer.KindNoSuchPrepared and KindPreparedExpired.
+// ImportPrepared imports what the plan says, whatever the image's name stands for by now. The plan
+// stays. Besides the errors of Import there are importer.KindNoSuchPrepared and
+// KindPreparedExpired.
 func (m *Manager) ImportPrepared(id uint64, opts JobOptions, caller Caller) (*Job, error) {
 	p, err := m.Prepared(id)
 	if err != nil {
@@ -199,7 +201,8 @@ func interrupted(cause string) *importer.Error {
 	return newError(importer.KindInterrupted, "ask again: layers that are complete are kept", "%s", cause)
 }
 
-// closeDescriptors closes what a caller has opened, which may take as long as the file system that it is on.
+// closeDescriptors closes what a caller has opened, which may take as long as the file system that
+// it is on.
 func closeDescriptors(descriptors []*importer.Descriptor) {
 	if len(descriptors) == 0 {
 		return

@@ -7,14 +7,15 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// lane is a queue: of the jobs in it as many run at once as it has slots, begun in the order of their ids.
+// lane is a queue: of the jobs in it as many run at once as it has slots, begun in the order of
+// their ids.
 type lane int
 
 const (
 	// laneWrite is for what changes a repository by what the repository has: one at a time.
 	laneWrite lane = iota
-	// laneImport is for what brings images in: it mostly waits for a registry, and takes the repository's write slot for
-	// each landing only.
+	// laneImport is for what brings images in: it mostly waits for a registry, and takes the
+	// repository's write slot for each landing only.
 	laneImport
 	// laneRead is for what reads images out of the repository: it keeps a disk or a processor busy.
 	laneRead
@@ -28,8 +29,8 @@ type task struct {
 	// subject is what JobStatus.Image shows.
 	subject string
 	lane    lane
-	// writes is the ref that the job sets, "" if it sets none. Jobs that set the same ref run one after the other: the
-	// last one asked for decides.
+	// writes is the ref that the job sets, "" if it sets none. Jobs that set the same ref run one
+	// after the other: the last one asked for decides.
 	writes string
 	stage  importer.Stage // where the work begins
 	// transient: the results are for those who wait for them, and the job is not retained.
@@ -60,8 +61,8 @@ type operation[Request, Result any] struct {
 	writes    func(Request) string // see task; nil: ""
 	do        func(*importer.Importer, context.Context, Request, func(importer.Progress)) (*Result, error)
 	text      func(*Result) string
-	// repaired tells of which images the content may differ now; the result is nil if the operation failed on its way. nil:
-	// of none.
+	// repaired tells of which images the content may differ now; the result is nil if the operation
+	// failed on its way. nil: of none.
 	repaired func(Request, *Result) repaired
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// ImportText says in one line what an import did: "imported NAME 1.0 → 2.0, 42.0 MB fetched, 4 of 5 layers present". name is
-// what the image is called there; empty leaves it out.
+// ImportText says in one line what an import did: "imported NAME 1.0 → 2.0, 42.0 MB fetched, 4 of 5
+// layers present". name is what the image is called there; empty leaves it out.
 func ImportText(r *importer.Result, name string) string {
 	fetched, layers := layerCounts(r.Layers)
 	verb := "imported"
@@ -65,8 +65,8 @@ func layerCounts(layers []importer.LayerResult) (fetched, all int) {
 	return fetched, len(seen)
 }
 
-// changeText names the version that a name stands for, and the one before if that was another. Versions that do not tell two
-// images apart are replaced by their digests.
+// changeText names the version that a name stands for, and the one before if that was another.
+// Versions that do not tell two images apart are replaced by their digests.
 func changeText(from *importer.ImageVersion, to importer.ImageVersion) string {
 	switch {
 	case from == nil, from.ManifestDigest == "", from.ManifestDigest == to.ManifestDigest:
@@ -104,7 +104,8 @@ func SizeText(bytes uint64) string {
 // sizeUnits are the prefixes of thousands, of their thousands, and so on.
 const sizeUnits = "KMGTPE"
 
-// OneLine replaces control characters by spaces: a text out of an image must not command a terminal, nor break a line.
+// OneLine replaces control characters by spaces: a text out of an image must not command a
+// terminal, nor break a line.
 func OneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

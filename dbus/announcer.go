@@ -10,10 +10,12 @@ import (
 	"github.com/ostree-importd/ostree-importd/daemon"
 )
 
-// progressInterval is the least time between two PropertiesChanged of one job, its last one excepted.
+// progressInterval is the least time between two PropertiesChanged of one job, its last one
+// excepted.
 const progressInterval = 200 * time.Millisecond
 
-// settleTime is how long no event has to come, once no job is left, to be sure that none is under way.
+// settleTime is how long no event has to come, once no job is left, to be sure that none is under
+// way.
 const settleTime = 20 * time.Millisecond
 
 // statusWaiting is what the service manager shows while there is no job.
@@ -58,8 +60,8 @@ func newAnnouncer(
 	}
 }
 
-// run announces events until stop is closed, and then those that were under way. ended is called after each job's last
-// signal.
+// run announces events until stop is closed, and then those that were under way. ended is called
+// after each job's last signal.
 func (a *announcer) run(events <-chan daemon.Event, stop <-chan struct{}, ended func()) {
 	due := time.NewTimer(0)
 	defer due.Stop()
@@ -126,7 +128,8 @@ func (a *announcer) update(status daemon.JobStatus) {
 	job.latest, job.stale = status, true
 }
 
-// flush tells the changes that are due and returns when the next ones are; zero when there are none.
+// flush tells the changes that are due and returns when the next ones are; zero when there are
+// none.
 func (a *announcer) flush(now time.Time) (next time.Time) {
 	for _, job := range a.jobs {
 		if !job.stale {

@@ -30,26 +30,28 @@ const (
 	actionCancel          = BusName + ".cancel"
 )
 
-// detailNames are the details of every question to polkit. Each is always there, "" where there is nothing to say: a rule that
-// looks at one that is absent ends with a TypeError.
+// detailNames are the details of every question to polkit. Each is always there, "" where there is
+// nothing to say: a rule that looks at one that is absent ends with a TypeError.
 var detailNames = []string{
 	"image", "images", "transport", "target", "destination", "prior", "scope", "job", "type", "options",
 }
 
-// permission is what polkit is asked for. Its details are for rules, and for the text that a person sees.
+// permission is what polkit is asked for. Its details are for rules, and for the text that a person
+// sees.
 type permission struct {
 	action  string
 	details map[string]string
-	// unnamed, if not nil, says why the details cannot name what the call is about. Nobody gets such
-	// a permission from polkit.
+	// unnamed, if not nil, says why the details cannot name what the call is about. Nobody gets
+	// such a permission from polkit.
 	unnamed error
 	// places are the paths that what is permitted opens.
 	places []place
 }
 
-// fetching is the permission to fetch an image. It is action when the image comes from a registry that is reached as the host's
-// administrator configured it, and what is written has no name that the caller chose; all else takes import-untrusted, since it
-// has a privileged process read what the caller names, or replace what has that name.
+// fetching is the permission to fetch an image. It is action when the image comes from a registry
+// that is reached as the host's administrator configured it, and what is written has no name that
+// the caller chose; all else takes import-untrusted, since it has a privileged process read what
+// the caller names, or replace what has that name.
 func fetching(action, image, target string, access importer.Access) (permission, error) {
 	ref, err := reference.Parse(image)
 	if err != nil {
@@ -69,7 +71,8 @@ func fetching(action, image, target string, access importer.Access) (permission,
 	return permission{action: action, details: details, places: places}, nil
 }
 
-// writing is the permission to have a privileged process write a stored image to where the caller says.
+// writing is the permission to have a privileged process write a stored image to where the caller
+// says.
 func writing(image, destination string, places ...place) permission {
 	p := onStored(actionExport, []string{image})
 	p.details["destination"], p.places = destination, places
@@ -126,9 +129,10 @@ func storedImage(text string) (reference.Image, bool) {
 	return ref.Image, err == nil
 }
 
-// onOrigin is onStored for what also asks the image's origin. That was named when the image was imported; other ways to reach
-// it take import-untrusted. An image whose name is an unclean path is refused: its origin is not where a rule sees it. Whether an
-// origin is opened is for the caller to add to the places.
+// onOrigin is onStored for what also asks the image's origin. That was named when the image was
+// imported; other ways to reach it take import-untrusted. An image whose name is an unclean path is
+// refused: its origin is not where a rule sees it. Whether an origin is opened is for the caller to
+// add to the places.
 func onOrigin(action string, images []string, access importer.Access) (permission, error) {
 	for _, text := range images {
 		image, isImage := storedImage(text)
@@ -160,8 +164,8 @@ func printedImage(text string) string {
 	return ref.Image.String()
 }
 
-// authorize decides whether the caller may do what takes the permission, and returns who that is. options are the names of the
-// options that were given.
+// authorize decides whether the caller may do what takes the permission, and returns who that is.
+// options are the names of the options that were given.
 func (s *Server) authorize(c *call, p permission, options []string) (daemon.Caller, error) {
 	who, err := s.identify(c)
 	if err != nil {
@@ -243,8 +247,8 @@ func (s *Server) identify(c *call) (identity, error) {
 	return who, nil
 }
 
-// unitOf is the systemd unit that a process is in, or "". It is for the log and the records only: the process may be another
-// one by now.
+// unitOf is the systemd unit that a process is in, or "". It is for the log and the records only:
+// the process may be another one by now.
 func unitOf(pid uint32) string {
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {

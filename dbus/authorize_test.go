@@ -382,7 +382,8 @@ func TestImportOfAPlanTakesItsOptions(t *testing.T) {
 	}
 }
 
-// TestDocumentedDetailsAreSent holds the tables of the documentation and of the policy's comment together with the code.
+// TestDocumentedDetailsAreSent holds the tables of the documentation and of the policy's comment
+// together with the code.
 func TestDocumentedDetailsAreSent(t *testing.T) {
 	_, section, _ := strings.Cut(readText(t, documentation), "\n## Authorization\n")
 	section, _, _ = strings.Cut(section, "\n## ")

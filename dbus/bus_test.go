@@ -30,7 +30,8 @@ const (
 // testTimeout ends a test that waits for something that doesn't come.
 const testTimeout = 60 * time.Second
 
-// busConfig has the rules of the system bus that matter here, and the project's own file as it is installed.
+// busConfig has the rules of the system bus that matter here, and the project's own file as it is
+// installed.
 const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -64,7 +65,8 @@ type testBus struct {
 	dir     string
 }
 
-// startBus starts a bus for the time of the test; environment is what services that it starts get besides the test's own.
+// startBus starts a bus for the time of the test; environment is what services that it starts get
+// besides the test's own.
 func startBus(t testing.TB, environment ...string) *testBus {
 	t.Helper()
 	dir := publicDir(t)
@@ -165,7 +167,8 @@ func (b *testBus) connectAs(t testing.TB, uid int) *godbus.Conn {
 	return conn
 }
 
-// dialAs connects with the effective user id of another user, on a thread that no other goroutine uses meanwhile.
+// dialAs connects with the effective user id of another user, on a thread that no other goroutine
+// uses meanwhile.
 func dialAs(b *testBus, uid int) (net.Conn, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -21,9 +21,9 @@ type pendingCall struct {
 	brought *descriptors // until it is handled; nil for none
 }
 
-// callTracker counts the calls that have come in and are not yet answered, and runs what has to come after an answer. Its
-// methods are hooks of a godbus.Conn: arrived runs in the reader goroutine, before the call is dispatched, and RetireSerial
-// right after a message was written.
+// callTracker counts the calls that have come in and are not yet answered, and runs what has to
+// come after an answer. Its methods are hooks of a godbus.Conn: arrived runs in the reader
+// goroutine, before the call is dispatched, and RetireSerial right after a message was written.
 type callTracker struct {
 	// changed gets a token when a call ended or idleness has to be looked at again.
 	changed chan struct{}
@@ -44,7 +44,8 @@ func newCallTracker() *callTracker {
 	}
 }
 
-// GetSerial implements godbus.SerialGenerator. Serials start again after 2³² messages; those of that long ago are retired.
+// GetSerial implements godbus.SerialGenerator. Serials start again after 2³² messages; those of
+// that long ago are retired.
 func (t *callTracker) GetSerial() uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -121,8 +122,8 @@ func (t *callTracker) brought(key callKey) *descriptors {
 	return call.brought
 }
 
-// after has fn run once the answer to the call is written; for a call that wants none, once its handler has returned. The call
-// must not be answered yet.
+// after has fn run once the answer to the call is written; for a call that wants none, once its
+// handler has returned. The call must not be answered yet.
 func (t *callTracker) after(key callKey, fn func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

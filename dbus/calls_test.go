@@ -7,7 +7,8 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 )
 
-// incoming is a call as it comes from sender. Its serial is 0, as that of every message that was not on a bus.
+// incoming is a call as it comes from sender. Its serial is 0, as that of every message that was
+// not on a bus.
 func incoming(sender string) *godbus.Message {
 	return &godbus.Message{
 		Type:    godbus.TypeMethodCall,

@@ -15,7 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// answerTimeout bounds calls that the daemon answers by itself. It leaves time to start the daemon and to type a password.
+// answerTimeout bounds calls that the daemon answers by itself. It leaves time to start the daemon
+// and to type a password.
 const answerTimeout = 3 * time.Minute
 
 // A call that dbus-broker refuses, because the daemon has just crashed, is made that often, with
@@ -28,15 +29,16 @@ const (
 // brokerRefusal begins dbus-broker's message about a unit that failed.
 const brokerRefusal = "Could not activate remote peer: unit failed"
 
-// Client calls the daemon. Its errors are *importer.Error with the kind that the daemon gave, KindAccessDenied where the
-// caller was refused and KindNotAvailable where no daemon answers. Its methods may be called concurrently.
+// Client calls the daemon. Its errors are *importer.Error with the kind that the daemon gave,
+// KindAccessDenied where the caller was refused and KindNotAvailable where no daemon answers. Its
+// methods may be called concurrently.
 type Client struct {
 	conn       *godbus.Conn
 	onPassword func(context.Context) bool // see OnPassword
 }
 
-// Dial connects to the bus: "system", "session" or a D-Bus address; "" means "system". It does not start the daemon: the
-// first call does.
+// Dial connects to the bus: "system", "session" or a D-Bus address; "" means "system". It does not
+// start the daemon: the first call does.
 func Dial(ctx context.Context, address string) (*Client, error) {
 	conn, err := connect(ctx, address, godbus.WithSignalHandler(godbus.NewSequentialSignalHandler()))
 	if err != nil {
@@ -45,9 +47,10 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	return &Client{conn: conn}, nil
 }
 
-// OnPassword sets what is called each time that polkit wants a password, before polkit asks for it: it may start a program that
-// asks at the terminal. If it returns false the call is refused instead. Without it polkit asks, as it can on a desktop. It
-// must be set before the first call, and be safe for concurrent use if the client is used so.
+// OnPassword sets what is called each time that polkit wants a password, before polkit asks for it:
+// it may start a program that asks at the terminal. If it returns false the call is refused
+// instead. Without it polkit asks, as it can on a desktop. It must be set before the first call,
+// and be safe for concurrent use if the client is used so.
 func (c *Client) OnPassword(may func(context.Context) bool) { c.onPassword = may }
 
 // Close ends the connection. Jobs go on.
@@ -58,7 +61,8 @@ func (c *Client) Import(ctx context.Context, request importer.Request, options d
 	return c.operate(ctx, "Import", options, importOptions(&request), request.Image)
 }
 
-// Prepare waits for the plan of an import. The plan does not tell how the image is reached (Request.Access).
+// Prepare waits for the plan of an import. The plan does not tell how the image is reached
+// (Request.Access).
 func (c *Client) Prepare(ctx context.Context, request importer.Request, options daemon.JobOptions) (daemon.Prepared, error) {
 	defer runtime.KeepAlive(&request) // and with it the files whose descriptors are sent
 	dict, err := writeOptions(append(jobOptions(&options), importOptions(&request)...))
@@ -137,8 +141,9 @@ func (c *Client) query(ctx context.Context, flags godbus.Flags, path godbus.Obje
 	return c.call(ctx, flags, path, method, args...)
 }
 
-// call calls a method. If that takes a password it is called once more, and polkit may ask the person at the terminal or desktop
-// for it: only then somebody who asks has to be there. (godbus's own calls cannot carry that flag.)
+// call calls a method. If that takes a password it is called once more, and polkit may ask the
+// person at the terminal or desktop for it: only then somebody who asks has to be there. (godbus's
+// own calls cannot carry that flag.)
 func (c *Client) call(ctx context.Context, flags godbus.Flags, path godbus.ObjectPath, method string, args ...any) *godbus.Call {
 	iface, member := splitMethod(method)
 	msg := &godbus.Message{
@@ -163,7 +168,8 @@ func (c *Client) call(ctx context.Context, flags godbus.Flags, path godbus.Objec
 	return answer
 }
 
-// wantsPassword reports whether a call was refused because polkit was not allowed to ask for a password.
+// wantsPassword reports whether a call was refused because polkit was not allowed to ask for a
+// password.
 func wantsPassword(err error) bool {
 	var reply godbus.Error
 	return errors.As(err, &reply) && reply.Name == errInteractionRequired

@@ -18,13 +18,14 @@ func (c *Client) Init(ctx context.Context, r importer.InitRequest, o daemon.JobO
 	return c.operate(ctx, "Init", o, initOptions(&r))
 }
 
-// Unencapsulate starts (or joins) a job and returns its id. What it finds is in the status that Wait returns: see
-// daemon.Results. The other methods that take daemon.JobOptions do the same.
+// Unencapsulate starts (or joins) a job and returns its id. What it finds is in the status that
+// Wait returns: see daemon.Results. The other methods that take daemon.JobOptions do the same.
 func (c *Client) Unencapsulate(ctx context.Context, r importer.UnencapsulateRequest, o daemon.JobOptions) (uint64, error) {
 	return c.operate(ctx, "Unencapsulate", o, unencapsulateOptions(&r), r.Image)
 }
 
-// Encapsulate makes an image of a commit. A path in the destination has to be absolute, here and in the following methods.
+// Encapsulate makes an image of a commit. A path in the destination has to be absolute, here and in
+// the following methods.
 func (c *Client) Encapsulate(ctx context.Context, r importer.EncapsulateRequest, o daemon.JobOptions) (uint64, error) {
 	return c.operate(ctx, "Encapsulate", o, encapsulateOptions(&r), r.Rev, r.Destination)
 }

@@ -16,11 +16,13 @@ const (
 	propertiesChanged = propertiesInterface + ".PropertiesChanged"
 )
 
-// Wait waits until the job has finished and returns its last status. progress (may be nil) is called with each status on
-// the way, from the calling goroutine. The error is the job's when it failed or was canceled, ctx's when that ended (the job
-// goes on), and of KindInterrupted when the daemon went away meanwhile.
+// Wait waits until the job has finished and returns its last status. progress (may be nil) is
+// called with each status on the way, from the calling goroutine. The error is the job's when it
+// failed or was canceled, ctx's when that ended (the job goes on), and of KindInterrupted when the
+// daemon went away meanwhile.
 func (c *Client) Wait(ctx context.Context, id uint64, progress func(daemon.JobStatus)) (daemon.JobStatus, error) {
-	// Signals first, the status second: what happens between the two is then seen twice, and never missed.
+	// Signals first, the status second: what happens between the two is then seen twice, and never
+	// missed.
 	signals, stop, err := c.subscribe(ctx, matchOwner(), []godbus.MatchOption{
 		godbus.WithMatchObjectPath(jobPath(id)), godbus.WithMatchInterface(propertiesInterface),
 	})
@@ -50,8 +52,9 @@ func (c *Client) Wait(ctx context.Context, id uint64, progress func(daemon.JobSt
 	}
 }
 
-// awaitChange returns nil when the job has changed, and when another process, or none, has become its daemon: the next one
-// remembers the job, and knows what became of it. Who sent the signal does not matter, since it is only a reason to ask.
+// awaitChange returns nil when the job has changed, and when another process, or none, has become
+// its daemon: the next one remembers the job, and knows what became of it. Who sent the signal does
+// not matter, since it is only a reason to ask.
 func awaitChange(ctx context.Context, id uint64, signals <-chan *godbus.Signal) error {
 	for {
 		select {
@@ -80,8 +83,8 @@ func matchOwner() []godbus.MatchOption {
 	}
 }
 
-// subscribe delivers signals that match one of the rules; stop ends that. The channel also gets what other subscriptions of
-// the connection asked for, and is closed when the connection is.
+// subscribe delivers signals that match one of the rules; stop ends that. The channel also gets
+// what other subscriptions of the connection asked for, and is closed when the connection is.
 func (c *Client) subscribe(ctx context.Context, rules ...[]godbus.MatchOption) (signals chan *godbus.Signal, stop func(), err error) {
 	signals = make(chan *godbus.Signal)
 	c.conn.Signal(signals)
@@ -105,7 +108,8 @@ func (c *Client) subscribe(ctx context.Context, rules ...[]godbus.MatchOption) (
 	return signals, stop, nil
 }
 
-// ownerChange reads a NameOwnerChanged; name is "" for any other signal, and now is when nobody owns the name.
+// ownerChange reads a NameOwnerChanged; name is "" for any other signal, and now is when nobody
+// owns the name.
 func ownerChange(signal *godbus.Signal) (name, now string) {
 	var before string
 	if signal.Name != nameOwnerChanged || signal.Sender != "org.freedesktop.DBus" ||

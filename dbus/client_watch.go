@@ -11,9 +11,10 @@ import (
 	"github.com/ostree-importd/ostree-importd/daemon"
 )
 
-// Watch calls event, from the calling goroutine, for everything that happens to any job until ctx ends; it then returns
-// nil. It neither starts the daemon nor keeps it from its idle exit, and goes on over restarts of it. The status in an event is
-// the one at the moment of the call, which can be a later one than that of the signal; after JobRemoved only the id is known.
+// Watch calls event, from the calling goroutine, for everything that happens to any job until ctx
+// ends; it then returns nil. It neither starts the daemon nor keeps it from its idle exit, and goes
+// on over restarts of it. The status in an event is the one at the moment of the call, which can be
+// a later one than that of the signal; after JobRemoved only the id is known.
 func (c *Client) Watch(ctx context.Context, event func(daemon.Event)) error {
 	signals, stop, err := c.subscribe(ctx, matchOwner(), []godbus.MatchOption{godbus.WithMatchPathNamespace(rootPath)})
 	if err != nil {
@@ -21,8 +22,8 @@ func (c *Client) Watch(ctx context.Context, event func(daemon.Event)) error {
 	}
 	defer stop()
 
-	// Anybody may emit signals with our paths, so that the sender has to be looked at. The last owner stays believed after it
-	// gave the name away: it may have a job left to finish.
+	// Anybody may emit signals with our paths, so that the sender has to be looked at. The last
+	// owner stays believed after it gave the name away: it may have a job left to finish.
 	var owner string
 	err = callBus(ctx, c.conn, "GetNameOwner", BusName).Store(&owner)
 	var reply godbus.Error
@@ -100,7 +101,8 @@ func changedImages(body []any) (changes daemon.ImageChanges) {
 	return changes
 }
 
-// signaledJob is the status of a job that a signal named; only its id when the job, or its daemon, is gone.
+// signaledJob is the status of a job that a signal named; only its id when the job, or its daemon,
+// is gone.
 func (c *Client) signaledJob(ctx context.Context, id uint64) daemon.JobStatus {
 	var text string
 	status := daemon.JobStatus{ID: id}

@@ -17,7 +17,8 @@ import (
 // busCallTimeout bounds calls that the bus itself answers.
 const busCallTimeout = 25 * time.Second
 
-// busAddress gives the address that "system", "session" or "" (system) stand for; others are addresses already.
+// busAddress gives the address that "system", "session" or "" (system) stand for; others are
+// addresses already.
 func busAddress(name string) string {
 	switch name {
 	case "", "system":
@@ -95,7 +96,8 @@ func dialSocket(ctx context.Context, address string) (net.Conn, error) {
 	return nil, errors.Join(failures...)
 }
 
-// socketPath is the socket of one "unix:path=…" or "unix:abstract=…" address, as package net names it.
+// socketPath is the socket of one "unix:path=…" or "unix:abstract=…" address, as package net names
+// it.
 func socketPath(address string) (string, error) {
 	keys, isUnix := strings.CutPrefix(address, "unix:")
 	if !isUnix {
@@ -121,8 +123,8 @@ func socketPath(address string) (string, error) {
 // askTimeout bounds one attempt to ask the bus something.
 const askTimeout = 5 * time.Second
 
-// askBus is callBus for a question, which is asked again when no answer comes: dbus-daemon drops those to a connection to which
-// somebody has just sent many descriptors.
+// askBus is callBus for a question, which is asked again when no answer comes: dbus-daemon drops
+// those to a connection to which somebody has just sent many descriptors.
 func askBus(ctx context.Context, conn *godbus.Conn, method string, args ...any) (call *godbus.Call) {
 	for range busCallTimeout / askTimeout {
 		attempt, cancel := context.WithTimeout(ctx, askTimeout)

@@ -14,8 +14,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/dirfd"
 )
 
-// receiver reads a socket with the descriptors that come along. Their limits: a message brings no more than maxDescriptors, each
-// counts as descriptorCost bytes of its call, and no more than maxClosing wait to be closed.
+// receiver reads a socket with the descriptors that come along. Their limits: a message brings no
+// more than maxDescriptors, each counts as descriptorCost bytes of its call, and no more than
+// maxClosing wait to be closed.
 type receiver struct {
 	socket   net.Conn
 	total    int64 // bytes read
@@ -23,8 +24,9 @@ type receiver struct {
 	closing  closer
 }
 
-// receipt are the descriptors that came with the bytes up to end. The kernel ends a read after the bytes that descriptors were
-// sent with, and the bus sends each message by itself: they belong to the last message that begins among these bytes.
+// receipt are the descriptors that came with the bytes up to end. The kernel ends a read after the
+// bytes that descriptors were sent with, and the bus sends each message by itself: they belong to
+// the last message that begins among these bytes.
 type receipt struct {
 	end       int64
 	files     []*os.File
@@ -72,8 +74,8 @@ func parseDescriptors(control []byte) []*os.File {
 	return files
 }
 
-// claim gives the descriptors of the message that begins at the byte start and is said to bring count of them. Those of
-// messages before it are closed. ok is false when some got lost.
+// claim gives the descriptors of the message that begins at the byte start and is said to bring
+// count of them. Those of messages before it are closed. ok is false when some got lost.
 func (r *receiver) claim(start int64, count int) (files []*os.File, ok bool) {
 	for len(r.receipts) > 0 && r.receipts[0].end <= start {
 		r.closing.close(r.receipts[0].files)
@@ -94,8 +96,8 @@ func (r *receiver) claim(start int64, count int) (files []*os.File, ok bool) {
 	return first.files, true
 }
 
-// closer closes descriptors that somebody has sent, without waiting: closing a file can take as long as the sender wants, who
-// may serve the file system that it is on.
+// closer closes descriptors that somebody has sent, without waiting: closing a file can take as
+// long as the sender wants, who may serve the file system that it is on.
 type closer struct{ waiting atomic.Int64 }
 
 func (c *closer) close(files []*os.File) {
@@ -140,8 +142,9 @@ func (d *descriptors) of(who identity) []*importer.Descriptor {
 	return d.taken
 }
 
-// rightsOf are the rights of a user in the groups that the bus has told. It does not tell which one is the user's own, by which
-// new files are marked: the user database does. Where that does not know the user, who may be one of a container, any must do.
+// rightsOf are the rights of a user in the groups that the bus has told. It does not tell which one
+// is the user's own, by which new files are marked: the user database does. Where that does not
+// know the user, who may be one of a container, any must do.
 func rightsOf(uid uint32, groups []uint32) *dirfd.Rights {
 	rights := &dirfd.Rights{UID: uid, GID: noGroup, Groups: groups}
 	if len(groups) > 0 {

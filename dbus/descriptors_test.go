@@ -19,7 +19,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// pipes makes pipes, and gives the ends to send and a function that waits until nobody has these open.
+// pipes makes pipes, and gives the ends to send and a function that waits until nobody has these
+// open.
 func pipes(t *testing.T, n int) (ends []*os.File, closed func()) {
 	t.Helper()
 	var other []*os.File
@@ -115,7 +116,8 @@ func TestDescriptorsAreClosed(t *testing.T) {
 	}
 }
 
-// TestDescriptorFlood has a user without any authorization send many descriptors, in calls that are not answered before all came.
+// TestDescriptorFlood has a user without any authorization send many descriptors, in calls that are
+// not answered before all came.
 func TestDescriptorFlood(t *testing.T) {
 	needs.Root(t)
 	s := newSuite(t, suiteOptions{noHammer: true})
@@ -151,7 +153,8 @@ func TestDescriptorFlood(t *testing.T) {
 	close(release)
 }
 
-// TestDescriptorOfAnAuthfile sees that the file which the caller has opened arrives, with a client of ours and by godbus.
+// TestDescriptorOfAnAuthfile sees that the file which the caller has opened arrives, with a client
+// of ours and by godbus.
 func TestDescriptorOfAnAuthfile(t *testing.T) {
 	s := newSuite(t, suiteOptions{})
 	seen := make(chan string, 1)
@@ -201,7 +204,8 @@ func TestDescriptorsComeInOrder(t *testing.T) {
 	}
 }
 
-// TestTruncatedDescriptors reads while too many descriptors wait to be closed: the kernel is asked for none.
+// TestTruncatedDescriptors reads while too many descriptors wait to be closed: the kernel is asked
+// for none.
 func TestTruncatedDescriptors(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package dbus is the daemon's face on the bus: a Server that offers a daemon.Manager as org.ostree.import1, and a Client that
-// gives the same Go types back on the other side.
+// Package dbus is the daemon's face on the bus: a Server that offers a daemon.Manager as
+// org.ostree.import1, and a Client that gives the same Go types back on the other side.
 //
 // One call:
 //

@@ -34,7 +34,8 @@ const (
 	errSystemdPrefix       = "org.freedesktop.systemd1."
 )
 
-// kindUnknownObject never leaves the client: the caller of a method knows what kind of object it asked for.
+// kindUnknownObject never leaves the client: the caller of a method knows what kind of object it
+// asked for.
 const kindUnknownObject importer.Kind = "UnknownObject"
 
 // standardError is an error with one of the names above.
@@ -60,7 +61,8 @@ func errorName(kind importer.Kind) string {
 	return errorPrefix + string(kind)
 }
 
-// toBusError is the answer that err becomes. The message carries the cause, since many callers see nothing else.
+// toBusError is the answer that err becomes. The message carries the cause, since many callers see
+// nothing else.
 func toBusError(err error) *godbus.Error {
 	var standard *godbus.Error
 	if errors.As(err, &standard) {
@@ -86,7 +88,8 @@ func jobError(status daemon.JobStatus) error {
 	return &importer.Error{Kind: status.ErrorKind, Err: errors.New(status.ErrorMessage)}
 }
 
-// fromCallError is the inverse of toBusError for a call's error, and gives the failures of the bus itself a kind.
+// fromCallError is the inverse of toBusError for a call's error, and gives the failures of the bus
+// itself a kind.
 func fromCallError(err error) error {
 	if err == nil {
 		return nil

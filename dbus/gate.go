@@ -26,8 +26,8 @@ type gate struct {
 	log    logrus.FieldLogger
 	// serial gives the serial of an answer.
 	serial func() uint32
-	// unanswered says why no call with that sender and serial may be passed on now, or nil. The error
-	// is a *godbus.Error.
+	// unanswered says why no call with that sender and serial may be passed on now, or nil. The
+	// error is a *godbus.Error.
 	unanswered func(callKey) error
 	// admit says why a call of that size must not be passed on now, or nil. The error is a
 	// *godbus.Error.
@@ -223,8 +223,9 @@ func (g *gate) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// shake writes a line of the handshake. Before the last one it asks the bus for descriptors; godbus cannot ask for a socket that
-// it does not know. A bus that refuses sends none, and answers for calls that bring some.
+// shake writes a line of the handshake. Before the last one it asks the bus for descriptors; godbus
+// cannot ask for a socket that it does not know. A bus that refuses sends none, and answers for
+// calls that bring some.
 func (g *gate) shake(line []byte) (int, error) {
 	if !bytes.Equal(line, beginLine) {
 		return g.socket.Write(line)

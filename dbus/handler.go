@@ -35,7 +35,8 @@ func (c *call) outside(fn func() error) error {
 	return err
 }
 
-// store copies the arguments to where the pointers point. Their types are right: dispatch compared the signatures.
+// store copies the arguments to where the pointers point. Their types are right: dispatch compared
+// the signatures.
 func (c *call) store(pointers ...any) error {
 	if err := godbus.Store(c.args, pointers...); err != nil {
 		return standardError(errInvalidArgs, "%s: %v", c.member, err)
@@ -43,8 +44,8 @@ func (c *call) store(pointers ...any) error {
 	return nil
 }
 
-// router hands every call on the connection to Server.handle, whatever its path and interface: each of these has its own
-// standard error when it is unknown.
+// router hands every call on the connection to Server.handle, whatever its path and interface: each
+// of these has its own standard error when it is unknown.
 type router struct{ server *Server }
 
 // LookupObject implements godbus.Handler.

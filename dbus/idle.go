@@ -8,12 +8,13 @@ import (
 )
 
 const (
-	// drainTime is how long calls that came in before the name was released may take without it, and how long a server that
-	// took it back stays without work.
+	// drainTime is how long calls that came in before the name was released may take without it,
+	// and how long a server that took it back stays without work.
 	drainTime = 500 * time.Millisecond
 	// lostBusTimeout is how long jobs may take to stop when nobody can ask for them any longer.
 	lostBusTimeout = 10 * time.Second
-	// extendInterval and extendBy keep the service manager from killing a server that still has work while it stops.
+	// extendInterval and extendBy keep the service manager from killing a server that still has
+	// work while it stops.
 	extendInterval = 10 * time.Second
 	extendBy       = 30 * time.Second
 )
@@ -52,10 +53,11 @@ func (s *Server) busy() bool {
 	return pending > 0 || s.manager.Active() > 0
 }
 
-// leave gives the name back and drains. The order is what makes it lossless: the service manager is told first, so that it
-// starts a new process for the next call instead of taking this one for it; and the reply to ReleaseName comes after every call
-// that the bus had already routed here, so that all of those are counted by then. Work that takes longer, as a job that slipped
-// in does, is done under the name.
+// leave gives the name back and drains. The order is what makes it lossless: the service manager is
+// told first, so that it starts a new process for the next call instead of taking this one for it;
+// and the reply to ReleaseName comes after every call that the bus had already routed here, so that
+// all of those are counted by then. Work that takes longer, as a job that slipped in does, is done
+// under the name.
 func (s *Server) leave(ctx context.Context) error {
 	s.notify("STOPPING=1", "STATUS=Idle, shutting down.")
 	for {
@@ -88,7 +90,8 @@ func (s *Server) leave(ctx context.Context) error {
 	}
 }
 
-// waitIdle waits until nothing is to be done, but at most for the given time, and tells whether that was reached.
+// waitIdle waits until nothing is to be done, but at most for the given time, and tells whether
+// that was reached.
 func (s *Server) waitIdle(ctx context.Context, limit time.Duration) bool {
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()

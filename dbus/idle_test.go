@@ -19,13 +19,15 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// activatedDirectory is the environment variable that makes this test binary the daemon: its repository and state are there.
+// activatedDirectory is the environment variable that makes this test binary the daemon: its
+// repository and state are there.
 const activatedDirectory = "IMPORTD_TEST_ACTIVATED_DIRECTORY"
 
 // activatedIdle is the idle timeout of an activated daemon.
 const activatedIdle = 25 * time.Millisecond
 
-// runActivated serves until idle. It leaves a line "started" in the directory's log, and one for an error.
+// runActivated serves until idle. It leaves a line "started" in the directory's log, and one for an
+// error.
 func runActivated(dir string) {
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -47,7 +49,8 @@ func serveActivated(dir string) error {
 	im := importer.New(importer.Config{Repo: repo, Open: newRegistry().open})
 	manager, err := daemon.New(daemon.Config{
 		Importer: func() (*importer.Importer, error) { return im, nil },
-		// Two of them can be alive at once, which a service manager would not let happen: one that leaves has work left.
+		// Two of them can be alive at once, which a service manager would not let happen: one that
+		// leaves has work left.
 		StateDir: filepath.Join(dir, fmt.Sprint("state-", os.Getpid())),
 	})
 	if err != nil {
@@ -79,8 +82,8 @@ func TestNoCallIsLostAtIdleExit(t *testing.T) {
 	}
 	bus.activate(t, binary)
 
-	// In each round all clients call a little before or after the moment at which the daemon, left alone since the last
-	// round, decides to leave.
+	// In each round all clients call a little before or after the moment at which the daemon, left
+	// alone since the last round, decides to leave.
 	const clients, rounds, importEvery = 6, 60, 20
 	var conns []*godbus.Conn
 	for range clients {
@@ -183,7 +186,8 @@ func TestNotIdleWhileAJobRuns(t *testing.T) {
 func TestJobThatSlipsInIsDoneUnderTheName(t *testing.T) {
 	var s *suite
 	started := make(chan uint64, 1)
-	// The service manager is told after the decision to leave and before the name is given away: a call comes right then.
+	// The service manager is told after the decision to leave and before the name is given away: a
+	// call comes right then.
 	slipIn := func(states ...string) {
 		if slices.Contains(states, "STOPPING=1") {
 			id, _ := s.startImport(t, s.connect(t), "docker://example.com/late", nil)
@@ -192,7 +196,8 @@ func TestJobThatSlipsInIsDoneUnderTheName(t *testing.T) {
 	}
 	s = prepareSuite(t, suiteOptions{idle: 50 * time.Millisecond, notify: slipIn})
 	release := s.registry.block(t, "example.com/late")
-	// A service manager would have the next process wait until this one is gone; so does this one that never comes up.
+	// A service manager would have the next process wait until this one is gone; so does this one
+	// that never comes up.
 	s.activate(t, "/bin/sleep 5")
 	owners := s.owners(t, s.connect(t))
 	s.serve(t)

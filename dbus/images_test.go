@@ -19,8 +19,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
-// registry serves small images from memory. The name of an image, without tag and digest, is its content;
-// one whose name was blocked delivers its layer only after the release.
+// registry serves small images from memory. The name of an image, without tag and digest, is its
+// content; one whose name was blocked delivers its layer only after the release.
 type registry struct {
 	mu      sync.Mutex
 	blocked map[string]chan struct{}
@@ -45,8 +45,8 @@ func (r *registry) block(t *testing.T, name string) (release func()) {
 	return release
 }
 
-// shutUntilTheEnd lets the opening of the image with this name wait until the test ends. What it returns is closed when somebody
-// waits.
+// shutUntilTheEnd lets the opening of the image with this name wait until the test ends. What it
+// returns is closed when somebody waits.
 func (r *registry) shutUntilTheEnd(t *testing.T, name string) (reached <-chan struct{}) {
 	t.Helper()
 	gate := make(chan struct{})

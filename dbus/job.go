@@ -18,7 +18,8 @@ func (s *Server) jobMethods() map[string]handler {
 	}
 }
 
-// describeJob leaves out results that are too large for the bus: how the job went can be asked for all the same.
+// describeJob leaves out results that are too large for the bus: how the job went can be asked for
+// all the same.
 func describeJob(status daemon.JobStatus) ([]any, error) {
 	if len(status.Results) > maxDescription/2 {
 		status.Results = nil
@@ -74,8 +75,8 @@ func (s *Server) cancel(c *call, job *daemon.Job) error {
 	return job.Cancel()
 }
 
-// answerWithJob starts a job and answers with its id, its path and its results: at once, or with wait after its end. Before
-// its end there are no results.
+// answerWithJob starts a job and answers with its id, its path and its results: at once, or with
+// wait after its end. Before its end there are no results.
 func (s *Server) answerWithJob(c *call, wait bool, begin func() (*daemon.Job, error)) ([]any, error) {
 	job, err := s.startJob(c, wait, begin)
 	if err != nil {
@@ -89,8 +90,8 @@ func (s *Server) answerWithJob(c *call, wait bool, begin func() (*daemon.Job, er
 	return []any{job.ID(), jobPath(job.ID()), variants(jobResults(job.Status()))}, nil
 }
 
-// startJob creates or joins a job. Where the answer names it, it is not started before that answer is written: nobody is to
-// hear of it from a signal before.
+// startJob creates or joins a job. Where the answer names it, it is not started before that answer
+// is written: nobody is to hear of it from a signal before.
 func (s *Server) startJob(c *call, wait bool, begin func() (*daemon.Job, error)) (*daemon.Job, error) {
 	job, err := begin()
 	if err != nil {

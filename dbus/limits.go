@@ -15,8 +15,8 @@ const (
 	maxEntries = 1024
 	// maxValues bounds how many values a call holds, those inside others included.
 	maxValues = 4096
-	// maxDescriptors bounds the descriptors that a call brings, and descriptorCost is what each of them counts as, in bytes, when
-	// calls in work are counted.
+	// maxDescriptors bounds the descriptors that a call brings, and descriptorCost is what each of
+	// them counts as, in bytes, when calls in work are counted.
 	maxDescriptors = 8
 	descriptorCost = 64 << 10
 	// maxNesting bounds how deep lists, structures, entries of maps and variants in a call lie in
@@ -46,7 +46,8 @@ const (
 	// maxRunning is how many calls of all users but root run at the same time, and how many of
 	// root's besides.
 	maxRunning = 4
-	// maxClosing is how many descriptors of refused messages wait to be closed before the kernel is asked to drop what comes.
+	// maxClosing is how many descriptors of refused messages wait to be closed before the kernel is
+	// asked to drop what comes.
 	maxClosing = 256
 	// maxSenders is how many senders' users are remembered.
 	maxSenders = 1024

@@ -5,7 +5,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// syslogLevels are syslog's names for logrus's levels; the last name of a level is the one that LogLevel shows.
+// syslogLevels are syslog's names for logrus's levels; the last name of a level is the one that
+// LogLevel shows.
 var syslogLevels = []struct {
 	name  string
 	level logrus.Level

@@ -11,7 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// object is what a path names, at the moment of one call. Of job, prepared and image the one of its interface is set.
+// object is what a path names, at the moment of one call. Of job, prepared and image the one of its
+// interface is set.
 type object struct {
 	// interfaces are all that the object has, the standard ones included.
 	interfaces []string
@@ -24,7 +25,8 @@ type object struct {
 // properties are the values of all properties of one interface.
 type properties map[string]any
 
-// newObject makes an object with the standard interfaces and, unless name is "", one more with these properties.
+// newObject makes an object with the standard interfaces and, unless name is "", one more with
+// these properties.
 func newObject(name string, values properties) *object {
 	o := &object{interfaces: []string{peerInterface, introspectableInterface, propertiesInterface}}
 	if name != "" {

@@ -26,7 +26,8 @@ func (s *Server) operationMethods() map[string]handler {
 	}
 }
 
-// readJob reads the arguments of a method that answers with a job: those that the pointers are for, then the options.
+// readJob reads the arguments of a method that answers with a job: those that the pointers are for,
+// then the options.
 func (c *call) readJob(options []option, arguments ...any) (o callOptions, err error) {
 	o.names, err = c.read(append(o.options(), options...), arguments...)
 	return o, err
@@ -217,8 +218,9 @@ func (s *Server) compare(c *call) ([]any, error) {
 	return describe(status.Results)
 }
 
-// comparing returns the permissions that a comparison takes: one to look at a stored image and its origin, and one like that of Prepare
-// for each of two images that is not stored. It marks those in the request, so that no other origin is asked.
+// comparing returns the permissions that a comparison takes: one to look at a stored image and its
+// origin, and one like that of Prepare for each of two images that is not stored. It marks those in
+// the request, so that no other origin is asked.
 func (s *Server) comparing(r *importer.CompareRequest) ([]permission, error) {
 	var all []permission
 	for _, side := range []struct {
@@ -285,8 +287,9 @@ func (s *Server) answerWithUpdate(c *call, r importer.UpdateRequest, names []str
 	return []any{update.Available, variants(updateProperties(update))}, nil
 }
 
-// checking is the permission to look for an update. The origin of a stored image was allowed when it was imported; to ask
-// about another image takes what Prepare takes. Only with that permission the request says that the image need not be stored.
+// checking is the permission to look for an update. The origin of a stored image was allowed when
+// it was imported; to ask about another image takes what Prepare takes. Only with that permission
+// the request says that the image need not be stored.
 func (s *Server) checking(r *importer.UpdateRequest) (permission, error) {
 	isStored, err := s.manager.IsStored(r.Image)
 	if err != nil {

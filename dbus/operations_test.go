@@ -32,7 +32,8 @@ func (s *suite) record(t *testing.T, id uint64) (r record) {
 	return r
 }
 
-// TestOperationsReachTheManager: what a client is given is what the job is about, with every option.
+// TestOperationsReachTheManager: what a client is given is what the job is about, with every
+// option.
 func TestOperationsReachTheManager(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	client := s.client(t)
@@ -108,7 +109,8 @@ func TestOperationsReachTheManager(t *testing.T) {
 	}
 }
 
-// TestLookupsReachTheManager: a comparison and a check for updates are jobs while they wait, and can be canceled.
+// TestLookupsReachTheManager: a comparison and a check for updates are jobs while they wait, and
+// can be canceled.
 func TestLookupsReachTheManager(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	client, conn := s.client(t), s.connect(t)

@@ -14,14 +14,16 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// option is one key that a method's a{sv} may have, bound to the place that its value has in Go. One list of them is both
-// what a server reads and what a client writes.
+// option is one key that a method's a{sv} may have, bound to the place that its value has in Go.
+// One list of them is both what a server reads and what a client writes.
 type option struct {
 	name string
-	// value is a *bool (b), *int (u), *uint64 (t), *string or *digest.Digest (s), *[]string (as), *map[string]string (a{ss}),
+	// value is a *bool (b), *int (u), *uint64 (t), *string or *digest.Digest (s), *[]string (as),
+	// *map[string]string (a{ss}),
 	// **importer.Descriptor (h) or *[]*importer.Descriptor (ah).
 	value any
-	// check says what is wrong with a value that was given; it is called when all values have been set. nil: nothing can be.
+	// check says what is wrong with a value that was given; it is called when all values have been
+	// set. nil: nothing can be.
 	check func() error
 	// path: a client makes it absolute, since the daemon has another working directory.
 	path bool
@@ -50,7 +52,8 @@ func (o option) signature() string {
 	panic(fmt.Sprintf("dbus: the option %s is bound to a %T", o.name, o.value))
 }
 
-// set stores a value that is of the option's signature. What it says of descriptors stands for those of the call.
+// set stores a value that is of the option's signature. What it says of descriptors stands for
+// those of the call.
 func (o option) set(value any, from *descriptors) (err error) {
 	switch to := o.value.(type) {
 	case *bool:
@@ -81,7 +84,8 @@ func (o option) set(value any, from *descriptors) (err error) {
 	return err
 }
 
-// get is the inverse of set; given is false for a zero value, which is what an option that isn't given means.
+// get is the inverse of set; given is false for a zero value, which is what an option that isn't
+// given means.
 func (o option) get() (value any, given bool) {
 	switch from := o.value.(type) {
 	case *bool:
@@ -113,8 +117,9 @@ func (o option) get() (value any, given bool) {
 	return nil, false
 }
 
-// readOptions sets the options that a call to method gives, with the descriptors that it brings, and returns their names, sorted. A key that is not allowed, a wrong
-// type and a value that makes no sense are errors: nothing is ignored.
+// readOptions sets the options that a call to method gives, with the descriptors that it brings,
+// and returns their names, sorted. A key that is not allowed, a wrong type and a value that makes
+// no sense are errors: nothing is ignored.
 func readOptions(
 	method string, allowed []option, values map[string]godbus.Variant, brought *descriptors,
 ) (names []string, err error) {

@@ -13,8 +13,8 @@ import (
 
 const maxLayerJobs = 64
 
-// The options of each request have the names that its fields have in JSON. What a method takes as an argument is not among
-// them.
+// The options of each request have the names that its fields have in JSON. What a method takes as
+// an argument is not among them.
 
 func initOptions(r *importer.InitRequest) []option {
 	return []option{textOption("mode", &r.Mode)}

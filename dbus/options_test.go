@@ -40,7 +40,8 @@ func someDescriptor(path string) *importer.Descriptor {
 	return d
 }
 
-// carry puts the descriptors among the values of options where they are when a message has carried them.
+// carry puts the descriptors among the values of options where they are when a message has carried
+// them.
 func carry(t *testing.T, dict map[string]godbus.Variant) *descriptors {
 	t.Helper()
 	brought := &descriptors{}

@@ -193,8 +193,8 @@ func TestDocumentationNamesEverything(t *testing.T) {
 	}
 }
 
-// TestDocumentedCallsFit: the commands, which the system test runs, give each method the arguments that
-// it takes.
+// TestDocumentedCallsFit: the commands, which the system test runs, give each method the arguments
+// that it takes.
 func TestDocumentedCallsFit(t *testing.T) {
 	block := regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(readText(t, documentation))
 	if block == nil {
@@ -271,7 +271,8 @@ func TestEverythingDescribedIsServed(t *testing.T) {
 	}
 }
 
-// checkResults calls the methods without arguments that change nothing, and compares what they answer with the description.
+// checkResults calls the methods without arguments that change nothing, and compares what they
+// answer with the description.
 func checkResults(t *testing.T, object godbus.BusObject, spec *interfaceSpec) {
 	t.Helper()
 	for _, method := range spec.Methods {

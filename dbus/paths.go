@@ -7,8 +7,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
-// Paths that a caller names are brought into one spelling before polkit sees them, and what runs uses that spelling: a rule
-// about /etc must not be passed by /srv/../etc or //etc. Symbolic links stay what they are.
+// Paths that a caller names are brought into one spelling before polkit sees them, and what runs
+// uses that spelling: a rule about /etc must not be passed by /srv/../etc or //etc. Symbolic links
+// stay what they are.
 
 // cleanReference returns the text of an image reference with its path, if it has one, as
 // reference.CleanPath returns it.
@@ -37,7 +38,8 @@ func cleanRequest(r *importer.Request) (err error) {
 	return err
 }
 
-// pathDestinations are the kinds of destinations that are paths. The value says that the path is that of a file, without a tag.
+// pathDestinations are the kinds of destinations that are paths. The value says that the path is
+// that of a file, without a tag.
 var pathDestinations = map[string]bool{
 	"oci": false, "oci-archive": false, "docker-archive": false, "dir": false, "tar": true, "squashfs": true, "erofs": true,
 }

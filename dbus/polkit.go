@@ -20,15 +20,17 @@ const (
 	polkitTimeout = 2 * time.Minute
 )
 
-// polkitSubject names the caller by its connection: process ids can be taken over by another process meanwhile.
+// polkitSubject names the caller by its connection: process ids can be taken over by another
+// process meanwhile.
 type polkitSubject struct {
 	Kind    string
 	Details map[string]godbus.Variant
 }
 
-// checkPolkit asks polkit whether the connection sender may do action. It returns nil, AccessDenied, or, where a password
-// would help and the caller does not want to be asked for it, InteractiveAuthorizationRequired. Without polkit nobody may. The
-// keys of details are among detailNames; those that are missing are sent empty.
+// checkPolkit asks polkit whether the connection sender may do action. It returns nil,
+// AccessDenied, or, where a password would help and the caller does not want to be asked for it,
+// InteractiveAuthorizationRequired. Without polkit nobody may. The keys of details are among
+// detailNames; those that are missing are sent empty.
 func checkPolkit(ctx context.Context, conn *godbus.Conn, sender, action string, details map[string]string, interactive bool) error {
 	ctx, cancel := context.WithTimeout(ctx, polkitTimeout)
 	defer cancel()

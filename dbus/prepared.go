@@ -37,15 +37,16 @@ func (s *Server) discardPrepared(c *call) ([]any, error) {
 	return nil, s.manager.Discard(c.object.prepared.ID)
 }
 
-// authorizePlan is authorizeRequest for a request that perhaps somebody else has made. Rules see its options as if the caller
-// gave them, together with those of the call.
+// authorizePlan is authorizeRequest for a request that perhaps somebody else has made. Rules see
+// its options as if the caller gave them, together with those of the call.
 func (s *Server) authorizePlan(c *call, action string, r importer.Request, options []string) (daemon.Caller, error) {
 	all := append(givenNames(importOptions(&r)), options...)
 	slices.Sort(all)
 	return s.authorizeRequest(c, action, r, slices.Compact(all))
 }
 
-// describePrepared leaves out how the image is reached: everybody may ask, and that can name secrets.
+// describePrepared leaves out how the image is reached: everybody may ask, and that can name
+// secrets.
 func (s *Server) describePrepared(c *call) ([]any, error) {
 	prepared := c.object.prepared
 	prepared.Plan.Request.Access = importer.Access{}

@@ -10,7 +10,8 @@ import (
 // handler answers one method. The arguments' types have been checked.
 type handler func(c *call) ([]any, error)
 
-// standardMethods are the methods of the interfaces that are not ours; godbus answers those of Peer itself.
+// standardMethods are the methods of the interfaces that are not ours; godbus answers those of Peer
+// itself.
 func (s *Server) standardMethods() map[string]map[string]handler {
 	return map[string]map[string]handler{
 		introspectableInterface: {"Introspect": s.introspect},

@@ -5,7 +5,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// operationResults are the results of a job other than an import or a prepare: what a script asks for. Job.Describe has all.
+// operationResults are the results of a job other than an import or a prepare: what a script asks
+// for. Job.Describe has all.
 func operationResults(status daemon.JobStatus) properties {
 	switch status.Type {
 	case daemon.JobInit:

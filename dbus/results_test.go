@@ -43,8 +43,8 @@ var someResults = map[daemon.JobType]any{
 	},
 }
 
-// newSuiteWithResults has a finished job of each type, as one that an earlier daemon left. Their ids are those of the types in
-// order.
+// newSuiteWithResults has a finished job of each type, as one that an earlier daemon left. Their
+// ids are those of the types in order.
 func newSuiteWithResults(t *testing.T) (s *suite, types []daemon.JobType) {
 	t.Helper()
 	dir := t.TempDir()
@@ -169,7 +169,8 @@ func TestAnswersFitTheBus(t *testing.T) {
 	}
 }
 
-// TestLargestAnswer: an answer of the size that is let through reaches its caller, and the connection lives on.
+// TestLargestAnswer: an answer of the size that is let through reaches its caller, and the
+// connection lives on.
 func TestLargestAnswer(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	s.server.methods[managerInterface]["DescribeJobs"] = func(*call) ([]any, error) {

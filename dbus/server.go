@@ -26,11 +26,14 @@ type ServerConfig struct {
 	Address string
 	// IdleTimeout is how long after the last call and the last job Run returns; 0 means never.
 	IdleTimeout time.Duration
-	// ShutdownTimeout bounds how long Run waits for canceled jobs when its context ends; 0 means 80 s.
+	// ShutdownTimeout bounds how long Run waits for canceled jobs when its context ends; 0 means 80
+	// s.
 	ShutdownTimeout time.Duration
-	// Notify tells the service manager the state (sd_notify assignments, several of them in one datagram); nil tells nobody.
+	// Notify tells the service manager the state (sd_notify assignments, several of them in one
+	// datagram); nil tells nobody.
 	Notify func(states ...string)
-	// Version and Repository are what the properties of these names say. Where the repository is may change until there is one.
+	// Version and Repository are what the properties of these names say. Where the repository is
+	// may change until there is one.
 	Version    string
 	Repository func() string
 	// Log takes the server's messages, and its level is what LogControl1 changes; nil discards.
@@ -56,7 +59,8 @@ type Server struct {
 	unsubscribe     func()
 }
 
-// NewServer connects to the bus and takes BusName; calls are answered from then on. Run has to follow.
+// NewServer connects to the bus and takes BusName; calls are answered from then on. Run has to
+// follow.
 func NewServer(ctx context.Context, config ServerConfig) (*Server, error) {
 	s := &Server{
 		manager:         config.Manager,
@@ -113,8 +117,9 @@ func NewServer(ctx context.Context, config ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// Run says READY=1 and serves. It returns nil after the idle timeout and when ctx ends (jobs are canceled then and their
-// callers are answered), and an error when the bus went away or took the name. The server cannot be used afterwards.
+// Run says READY=1 and serves. It returns nil after the idle timeout and when ctx ends (jobs are
+// canceled then and their callers are answered), and an error when the bus went away or took the
+// name. The server cannot be used afterwards.
 func (s *Server) Run(ctx context.Context) error {
 	stop, announced := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -164,8 +169,8 @@ func (s *Server) shownImages() map[string]properties {
 	return imagesByName(images)
 }
 
-// bring has a call find the descriptors that came with it, and returns what ends the call: it closes those that no job has, and
-// counts the call until they are closed.
+// bring has a call find the descriptors that came with it, and returns what ends the call: it
+// closes those that no job has, and counts the call until they are closed.
 func (s *Server) bring(key callKey, files []*os.File, leave func()) (end func()) {
 	brought := &descriptors{files: files}
 	s.calls.bring(key, brought)

@@ -51,7 +51,8 @@ type suiteOptions struct {
 	notify   func(states ...string)
 }
 
-// newSuite starts it all, with three clients that ask for everything all the time unless told otherwise.
+// newSuite starts it all, with three clients that ask for everything all the time unless told
+// otherwise.
 func newSuite(t testing.TB, options suiteOptions) *suite {
 	t.Helper()
 	s := prepareSuite(t, options)

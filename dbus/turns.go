@@ -89,8 +89,8 @@ func (t *turns) admit(name string, size int64) error {
 	return s.user.admit(size, calls, bytes)
 }
 
-// admitStranger is admit for a sender that has that much in work and whose user is not known. A share
-// is its own, whatever others send: it may be root.
+// admitStranger is admit for a sender that has that much in work and whose user is not known. A
+// share is its own, whatever others send: it may be root.
 func (t *turns) admitStranger(own load, size int64) error {
 	if own.calls < ownStrangerCalls && own.bytes+size <= ownStrangerBytes {
 		return nil
@@ -203,7 +203,8 @@ type turn struct {
 }
 
 // take waits until the call of the sender may be worked on, or ctx ends. enter was called for it
-// before. It refuses a call that came before the bus told its user, if that user has too many in work.
+// before. It refuses a call that came before the bus told its user, if that user has too many in
+// work.
 func (t *turns) take(ctx context.Context, name string) (*turn, error) {
 	t.mu.Lock()
 	s := t.senders[name]

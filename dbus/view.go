@@ -17,8 +17,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
-// The daemon's unit hides parts of the host from it: /tmp is another directory, /home and /root are empty. A path there means
-// something else to the daemon than to its caller, who would be told that a file is missing, or look in vain for what was written.
+// The daemon's unit hides parts of the host from it: /tmp is another directory, /home and /root are
+// empty. A path there means something else to the daemon than to its caller, who would be told that
+// a file is missing, or look in vain for what was written.
 
 // place is a path that the daemon opens for a call.
 type place struct {
@@ -26,7 +27,8 @@ type place struct {
 	written bool // it is a destination
 }
 
-// imagePlaces returns the path of an image, if it has one that is opened: not if the caller has opened it.
+// imagePlaces returns the path of an image, if it has one that is opened: not if the caller has
+// opened it.
 func imagePlaces(image reference.Image, opened *importer.Descriptor) []place {
 	if path, _, isPath := image.Path(); isPath && opened == nil {
 		return []place{{path: path}}
@@ -63,7 +65,8 @@ func accessPlaces(access importer.Access) []place {
 	return places
 }
 
-// destinationPlaces returns the path of a destination that cleanDestination has accepted, if it has one that is opened.
+// destinationPlaces returns the path of a destination that cleanDestination has accepted, if it has
+// one that is opened.
 func destinationPlaces(destination string, opened *importer.Descriptor) []place {
 	if opened != nil {
 		return nil
@@ -79,9 +82,10 @@ func destinationPlaces(destination string, opened *importer.Descriptor) []place 
 	return []place{{path: path, written: true}}
 }
 
-// checkPlaces refuses the places that are not the same for the daemon and for the process that called
-// it. Where the process has ended, or its mounts are too many to look at, the view of the host's first
-// process counts. Nobody is refused because a view cannot be read. An error is about a place, or ctx's.
+// checkPlaces refuses the places that are not the same for the daemon and for the process that
+// called it. Where the process has ended, or its mounts are too many to look at, the view of the
+// host's first process counts. Nobody is refused because a view cannot be read. An error is about a
+// place, or ctx's.
 func checkPlaces(ctx context.Context, pid uint32, places []place) error {
 	ours, err := readView(ctx, "self")
 	if err != nil {
@@ -119,8 +123,8 @@ func (p place) unseen(other string) error {
 	return e
 }
 
-// maxView and maxMounts bound, in bytes and in number, a list of mounts, which the process that it is
-// about may have made long. A longer one is not looked at.
+// maxView and maxMounts bound, in bytes and in number, a list of mounts, which the process that it
+// is about may have made long. A longer one is not looked at.
 const (
 	maxView   = 4 << 20
 	maxMounts = 16 << 10
@@ -197,8 +201,8 @@ func newView(mounts []*mountinfo.Info) *view {
 	return v
 }
 
-// differs reports whether a path without symbolic links is another file in the other view, and which mount point of the two
-// views is to blame.
+// differs reports whether a path without symbolic links is another file in the other view, and
+// which mount point of the two views is to blame.
 func (v *view) differs(other *view, path string) (blamed string, differs bool) {
 	mine, theirs := v.mountOf(path), other.mountOf(path)
 	if mine == nil || theirs == nil {
@@ -213,13 +217,14 @@ func (v *view) differs(other *view, path string) (blamed string, differs bool) {
 	return mine.Mountpoint, true
 }
 
-// inFileSystem is the path, within the file system that is mounted, of a path below the mount point.
+// inFileSystem is the path, within the file system that is mounted, of a path below the mount
+// point.
 func inFileSystem(mount *mountinfo.Info, path string) string {
 	return filepath.Join(mount.Root, strings.TrimPrefix(path, mount.Mountpoint))
 }
 
-// mountOf returns the mount that a clean absolute path leads to, or nil. It goes from mount to mount
-// as the kernel does: a list may have mounts that others hide.
+// mountOf returns the mount that a clean absolute path leads to, or nil. It goes from mount to
+// mount as the kernel does: a list may have mounts that others hide.
 func (v *view) mountOf(path string) *mountinfo.Info {
 	if v.root == nil {
 		return nil
@@ -253,8 +258,8 @@ func (v *view) top(bottom *mountinfo.Info) *mountinfo.Info {
 	return top
 }
 
-// maxPathLinks and maxPathNames are how many symbolic links of a path are followed, as in the kernel,
-// and how many names are looked at for that.
+// maxPathLinks and maxPathNames are how many symbolic links of a path are followed, as in the
+// kernel, and how many names are looked at for that.
 const (
 	maxPathLinks = 40
 	maxPathNames = 1024

@@ -13,8 +13,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer"
 )
 
-// hostMounts are those of a host, and unitMounts what a unit of systemd 252 with PrivateTmp=, ProtectHome= and ProtectSystem=strict
-// sees of them.
+// hostMounts are those of a host, and unitMounts what a unit of systemd 252 with PrivateTmp=,
+// ProtectHome= and ProtectSystem=strict sees of them.
 const (
 	hostMounts = `22 27 0:21 / /proc rw shared:5 - proc proc rw
 27 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw

@@ -28,7 +28,8 @@ func (plan *Plan) documents() (*ocispec.Manifest, *document.Config, error) {
 	return m, c, nil
 }
 
-// assess fills in everything of the plan that follows from its documents and from what the repository holds now.
+// assess fills in everything of the plan that follows from its documents and from what the
+// repository holds now.
 func (p *Prepared) assess(ctx context.Context) error {
 	plan := &p.plan
 	m, c, err := plan.documents()

@@ -22,7 +22,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture/encapsulated"
 )
 
-// TestEncapsulated: an image that holds a commit, in each encoding, with and without chunks, in each repository mode.
+// TestEncapsulated: an image that holds a commit, in each encoding, with and without chunks, in
+// each repository mode.
 func TestEncapsulated(t *testing.T) {
 	for _, mode := range []ostreerepo.Mode{ostreerepo.ModeBare, ostreerepo.ModeBareUser, ostreerepo.ModeArchive} {
 		for _, e := range encapsulated.Encodings() {
@@ -67,7 +68,8 @@ func TestEncapsulated(t *testing.T) {
 	}
 }
 
-// TestEncapsulatedIsDeterministic: the checksums are the same in each repository mode and for each number of chunks.
+// TestEncapsulatedIsDeterministic: the checksums are the same in each repository mode and for each
+// number of chunks.
 func TestEncapsulatedIsDeterministic(t *testing.T) {
 	s := newSystem(t, plainSystem)
 	image := s.image(2, []string{"d etc 755", "f etc/passwd other", "f opt/x 1", "f usr/bin/.wh.ls"})
@@ -166,7 +168,8 @@ func TestLayersOnABase(t *testing.T) {
 	}
 }
 
-// difference gives the paths of b that a lacks, with a plus, and those of a that b lacks, with a minus.
+// difference gives the paths of b that a lacks, with a plus, and those of a that b lacks, with a
+// minus.
 func difference(a, b string) string {
 	before, after := strings.Fields(a), strings.Fields(b)
 	var lines []string
@@ -224,7 +227,8 @@ func TestChunksAreShared(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestDamagedOnItsWay: whatever a layer's reader stumbles over first, a blob that was damaged on its way is fetched again.
+// TestDamagedOnItsWay: whatever a layer's reader stumbles over first, a blob that was damaged on
+// its way is fetched again.
 func TestDamagedOnItsWay(t *testing.T) {
 	s := newSystem(t, plainSystem)
 	image := systemImageOf(t, uncompressed(t, s.archives(encapsulated.Inline, 2)...), 2)
@@ -254,7 +258,8 @@ func TestDamagedOnItsWay(t *testing.T) {
 	}
 }
 
-// TestGuessedRules: as long as the base commit isn't here it is a guess that a stored layer can be used.
+// TestGuessedRules: as long as the base commit isn't here it is a guess that a stored layer can be
+// used.
 func TestGuessedRules(t *testing.T) {
 	layer := []string{"f usr/app 1", "f opt/app 1"}
 	transient := slices.Concat(plainSystem, []string{"d usr/lib/ostree 755", "f usr/lib/ostree/prepare-root.conf [root]|transient=true"})
@@ -280,7 +285,8 @@ func TestGuessedRules(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestInterruptedBase: when a chunk can't be had, the ref of the commit's layer does not appear, but what has come stays.
+// TestInterruptedBase: when a chunk can't be had, the ref of the commit's layer does not appear,
+// but what has come stays.
 func TestInterruptedBase(t *testing.T) {
 	s := newSystem(t, plainSystem)
 	image := s.image(3, []string{"f usr/app 1"})
@@ -408,7 +414,8 @@ func TestDamagedBase(t *testing.T) {
 	}
 }
 
-// TestStoredKind: one blob can be a layer of files in one image and a commit in another. What is stored as one is not taken for the other.
+// TestStoredKind: one blob can be a layer of files in one image and a commit in another. What is
+// stored as one is not taken for the other.
 func TestStoredKind(t *testing.T) {
 	s := newSystem(t, plainSystem)
 	archives := s.archives(encapsulated.Inline, 1)
@@ -433,7 +440,8 @@ func TestStoredKind(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestLayerReplacedMeanwhile: an import merges the layers that it has made, though another one has made something else of a blob since.
+// TestLayerReplacedMeanwhile: an import merges the layers that it has made, though another one has
+// made something else of a blob since.
 func TestLayerReplacedMeanwhile(t *testing.T) {
 	shared := []string{"f usr/shared 1", "f opt/shared " + incompressible(4000)}
 	plain, onBase := newImage(t, shared, []string{"f usr/last 1"}), newSystem(t, plainSystem).image(0, shared)
@@ -475,7 +483,8 @@ func TestInventoryOfEncapsulated(t *testing.T) {
 	}
 }
 
-// TestBadBases: an image whose commit can't be used is refused, and leaves no ref of the commit's layer.
+// TestBadBases: an image whose commit can't be used is refused, and leaves no ref of the commit's
+// layer.
 func TestBadBases(t *testing.T) {
 	cases := []struct {
 		name  string

@@ -15,8 +15,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// importBase brings the encapsulated commit of an image into the repository, whole, and makes it the ground of the derived layers. Its
-// chunks land as they come, so that a killed import keeps them; the ref of the commit's own layer appears when nothing is missing.
+// importBase brings the encapsulated commit of an image into the repository, whole, and makes it
+// the ground of the derived layers. Its chunks land as they come, so that a killed import keeps
+// them; the ref of the commit's own layer appears when nothing is missing.
 func (p *Prepared) importBase(ctx context.Context, f *fetcher) error {
 	defer f.closeBase()
 	if len(p.plan.missing(isBase)) == 0 {
@@ -92,7 +93,8 @@ func (plan *Plan) forgetBase() {
 	plan.count()
 }
 
-// fetchBase fetches the missing layers of the base commit. Where a remote is to vouch for that, nothing else is fetched before it has.
+// fetchBase fetches the missing layers of the base commit. Where a remote is to vouch for that,
+// nothing else is fetched before it has.
 func (p *Prepared) fetchBase(ctx context.Context, f *fetcher) error {
 	if err := p.checkSignature(ctx); err != nil {
 		return err
@@ -116,8 +118,8 @@ func (p *Prepared) fetchBase(ctx context.Context, f *fetcher) error {
 	return p.fetchChunks(ctx, f, p.plan.missing(isChunk))
 }
 
-// fetchChunks fetches layers of the base commit, of which the chunks land by and by. Those that have come land also when another can't be
-// had.
+// fetchChunks fetches layers of the base commit, of which the chunks land by and by. Those that
+// have come land also when another can't be had.
 func (p *Prepared) fetchChunks(ctx context.Context, f *fetcher, layers []int) error {
 	fetching, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -140,7 +142,8 @@ func (p *Prepared) fetchChunks(ctx context.Context, f *fetcher, layers []int) er
 	return err
 }
 
-// settleBase makes sure that the base commit is whole, and lands it if anything of it was read into a staging.
+// settleBase makes sure that the base commit is whole, and lands it if anything of it was read into
+// a staging.
 func (p *Prepared) settleBase(ctx context.Context, f *fetcher) (objects.Checksum, error) {
 	staged := f.base.st != nil
 	if !staged { // only chunks were missing, and have landed
@@ -166,8 +169,9 @@ func (p *Prepared) settleBase(ctx context.Context, f *fetcher) (objects.Checksum
 	return f.base.commit, err
 }
 
-// completeBase fetches once more what may have brought less than it should: layers that were taken as they are, and those whose commits
-// were there already when they landed. cause tells which object is missing after all.
+// completeBase fetches once more what may have brought less than it should: layers that were taken
+// as they are, and those whose commits were there already when they landed. cause tells which
+// object is missing after all.
 func (p *Prepared) completeBase(ctx context.Context, f *fetcher, cause error) error {
 	doubtful := f.doubtful
 	seen := map[digest.Digest]bool{}
@@ -199,11 +203,13 @@ func (p *Prepared) completeBase(ctx context.Context, f *fetcher, cause error) er
 	return cause
 }
 
-// landBase lands the base commit under the ref of its layer, and under the one that Unencapsulate is to write.
+// landBase lands the base commit under the ref of its layer, and under the one that Unencapsulate
+// is to write.
 //
-// ostree takes a commit that it has for whole, and would not bring what is missing. So where the commit is there already, its tree first
-// lands with another commit, in whose place it then comes. A killed import may leave that one under the layer's ref: nobody takes it for
-// the layer's commit, and the next import goes on.
+// ostree takes a commit that it has for whole, and would not bring what is missing. So where the
+// commit is there already, its tree first lands with another commit, in whose place it then comes.
+// A killed import may leave that one under the layer's ref: nobody takes it for the layer's commit,
+// and the next import goes on.
 func (p *Prepared) landBase(ctx context.Context, base stagedCommit) error {
 	ref := p.plan.Layers[0].Ref
 	if p.im.repo.Has(objects.KindCommit, base.commit) {

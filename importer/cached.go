@@ -25,7 +25,8 @@ func (im *Importer) complete(s stored.Image) bool {
 	return true
 }
 
-// held reads what the ref of a layer names. A layer that is missing is no error; the error is about a damaged one.
+// held reads what the ref of a layer names. A layer that is missing is no error; the error is about
+// a damaged one.
 func (im *Importer) held(d digest.Digest) (stored.Layer, error) {
 	held, err := stored.ReadLayer(im.repo, d)
 	if errors.Is(err, ostreerepo.ErrNoRef) || errors.Is(err, ostreerepo.ErrNoObject) {
@@ -34,7 +35,8 @@ func (im *Importer) held(d digest.Digest) (stored.Layer, error) {
 	return held, err
 }
 
-// assessLayer fills in what the layer's ref names, and has fits tell whether an import can use that.
+// assessLayer fills in what the layer's ref names, and has fits tell whether an import can use
+// that.
 func (p *Prepared) assessLayer(i int, fits func(stored.Layer) bool) error {
 	l := &p.plan.Layers[i]
 	held, err := p.im.held(l.Digest)
@@ -49,7 +51,8 @@ func (p *Prepared) assessLayer(i int, fits func(stored.Layer) bool) error {
 	return nil
 }
 
-// assessBase looks for the layers of the encapsulated commit, and reads what the commit says about the layers above it.
+// assessBase looks for the layers of the encapsulated commit, and reads what the commit says about
+// the layers above it.
 func (p *Prepared) assessBase(ctx context.Context) error {
 	plan := &p.plan
 	plan.BaseCommit = ""
@@ -92,11 +95,12 @@ func (p *Prepared) assessBase(ctx context.Context) error {
 	return err
 }
 
-// errUnproven says that nothing tells whether a stored commit is the one in the image's first layer.
+// errUnproven says that nothing tells whether a stored commit is the one in the image's first
+// layer.
 var errUnproven = errors.New("this program has not verified the layer that the commit is stored for")
 
-// checkNamed refuses a stored base commit that the image's config denies by its name: other importers give a layer its ref before the
-// blob's digest is verified.
+// checkNamed refuses a stored base commit that the image's config denies by its name: other
+// importers give a layer its ref before the blob's digest is verified.
 func (p *Prepared) checkNamed(commit objects.Checksum) error {
 	if err := p.plan.checkLabel(commit); err != nil {
 		return fmt.Errorf("%w: the first layer is stored as another commit: %w", ostreerepo.ErrNoObject, err)
@@ -104,7 +108,8 @@ func (p *Prepared) checkNamed(commit objects.Checksum) error {
 	return nil
 }
 
-// checkLabel refuses a commit in an image that is not the one that the image's label names. An image without that label may hold any.
+// checkLabel refuses a commit in an image that is not the one that the image's label names. An
+// image without that label may hold any.
 func (plan *Plan) checkLabel(commit objects.Checksum) error {
 	named := plan.namedCommit()
 	if named == "" || named == commit.String() {
@@ -117,7 +122,8 @@ func (plan *Plan) checkLabel(commit objects.Checksum) error {
 	}
 }
 
-// namedCommit returns the commit that the image's label names; "" for none, also where a build has cleared it.
+// namedCommit returns the commit that the image's label names; "" for none, also where a build has
+// cleared it.
 func (plan *Plan) namedCommit() string {
 	_, c, err := plan.documents()
 	if err != nil { // a plan without documents is refused when it is assessed
@@ -181,8 +187,8 @@ func (p *Prepared) assessDerived() error {
 	return nil
 }
 
-// reuse finds missing layers that are here under another digest: compressed otherwise, for example. Commits of other importers don't say
-// their diff ID, which nobody has verified.
+// reuse finds missing layers that are here under another digest: compressed otherwise, for example.
+// Commits of other importers don't say their diff ID, which nobody has verified.
 func (p *Prepared) reuse() error {
 	refs, err := p.im.repo.Refs(reference.BlobPrefix)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// TestImportTellsTheChange: a pull says whether the name stands for another commit now, and for which it stood before.
+// TestImportTellsTheChange: a pull says whether the name stands for another commit now, and for
+// which it stood before.
 func TestImportTellsTheChange(t *testing.T) {
 	first, second := versions(t)
 	registry := newRegistry(testName, first)

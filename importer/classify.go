@@ -44,7 +44,8 @@ var classes = []class{
 	{[]error{layertar.ErrCompression, layertar.ErrArchive, blob.ErrMemory, ostreetar.ErrNoCommit, selinux.ErrUnusable, ostreerepo.ErrInvalid}, KindUnsupportedImage, ""},
 }
 
-// classify makes err an *Error of the stage: its kind comes from the *Error, sentinel or type in its chain.
+// classify makes err an *Error of the stage: its kind comes from the *Error, sentinel or type in
+// its chain.
 func classify(stage Stage, err error) *Error {
 	e := &Error{Stage: stage, Err: err}
 	var known *Error
@@ -85,8 +86,8 @@ func classify(stage Stage, err error) *Error {
 	return e
 }
 
-// stopped turns err into the cancellation or time-out of ctx when that has ended: whatever the work reported then is only
-// how it noticed.
+// stopped turns err into the cancellation or time-out of ctx when that has ended: whatever the work
+// reported then is only how it noticed.
 func stopped(ctx context.Context, stage Stage, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return classify(stage, context.Cause(ctx))

@@ -21,9 +21,10 @@ type side struct {
 	toFetch  uint64 // bytes
 }
 
-// Compare tells what differs from an image to another one, or from a stored one to what its name stands for at its origin now. What is
-// stored of an image counts; only of one that is not stored the origin is asked, if the request says so. Compare changes nothing and
-// fetches no layers. Files can be compared of stored images only.
+// Compare tells what differs from an image to another one, or from a stored one to what its name
+// stands for at its origin now. What is stored of an image counts; only of one that is not stored
+// the origin is asked, if the request says so. Compare changes nothing and fetches no layers. Files
+// can be compared of stored images only.
 func (im *Importer) Compare(ctx context.Context, req CompareRequest) (*Comparison, error) {
 	from, err := im.side(ctx, req, req.Image, req.ImageNotStored && req.Other != "", req.ImageFD)
 	if err != nil {
@@ -59,7 +60,8 @@ func filesUnknown(name string) *Error {
 	}
 }
 
-// side is the stored image of a name or, if none is stored and the origin may be asked, what the name stands for there.
+// side is the stored image of a name or, if none is stored and the origin may be asked, what the
+// name stands for there.
 func (im *Importer) side(ctx context.Context, req CompareRequest, name string, orOrigin bool, opened *Descriptor) (side, error) {
 	s, err := im.storedSide(name)
 	if KindOf(err) != KindNoSuchImage || !orOrigin {
@@ -109,8 +111,8 @@ func (im *Importer) originSide(ctx context.Context, req CompareRequest, image, n
 	return s, nil
 }
 
-// compareLayers sorts the distinct layers of both sides into those that were added, removed and kept, in the order of the
-// manifests.
+// compareLayers sorts the distinct layers of both sides into those that were added, removed and
+// kept, in the order of the manifests.
 func compareLayers(from, to side) *Comparison {
 	res := &Comparison{From: from.image, To: to.image, BytesToFetch: to.toFetch, Added: []ComparedLayer{}, Removed: []ComparedLayer{}, Kept: []ComparedLayer{}}
 	before, after := from.layers(), to.layers()

@@ -11,7 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// compared makes images of which the histories name the layers; one letter is one layer. A layer has the file of its name, and one that all have.
+// compared makes images of which the histories name the layers; one letter is one layer. A layer
+// has the file of its name, and one that all have.
 func compared(t testing.TB, layers string) *testImage {
 	t.Helper()
 	var archives [][]byte

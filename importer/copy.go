@@ -16,9 +16,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
-// Copy copies a stored image with all its layers to another repository of any mode, or records it under another name in the
-// same one. Commits keep their checksums. The image's ref is set last; an image that lacks a layer is not copied. progress may
-// be nil.
+// Copy copies a stored image with all its layers to another repository of any mode, or records it
+// under another name in the same one. Commits keep their checksums. The image's ref is set last; an
+// image that lacks a layer is not copied. progress may be nil.
 func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Progress)) (*CopyResult, error) {
 	var target reference.Image
 	if req.Target != "" {
@@ -81,7 +81,8 @@ func (im *Importer) Copy(ctx context.Context, req CopyRequest, progress func(Pro
 	}, nil
 }
 
-// copyRecord records for a copy what is recorded of the image; what is newer than it only where the name is the same.
+// copyRecord records for a copy what is recorded of the image; what is newer than it only where the
+// name is the same.
 func (im *Importer) copyRecord(ctx context.Context, destination *ostreerepo.Repo, source namedImage, ref string) error {
 	r, err := stored.ReadRecord(im.repo, source.ref, source.Image)
 	if err != nil {
@@ -96,7 +97,8 @@ func (im *Importer) copyRecord(ctx context.Context, destination *ostreerepo.Repo
 	})
 }
 
-// lockBoth keeps collections away from two repositories, which may be one. Copies in opposite directions take the locks in the same order.
+// lockBoth keeps collections away from two repositories, which may be one. Copies in opposite
+// directions take the locks in the same order.
 func lockBoth(ctx context.Context, a, b *ostreerepo.Repo, progress func(Progress)) (unlock func(), err error) {
 	repos := []*ostreerepo.Repo{a, b}
 	slices.SortFunc(repos, func(x, y *ostreerepo.Repo) int { return cmp.Compare(x.Path(), y.Path()) })
@@ -189,8 +191,8 @@ func (im *Importer) layerRecords(layers []string) []string {
 	return records
 }
 
-// checkDestination refuses a repository that is no place for root to write to. ostree gets its path, so that whoever can replace a
-// directory of it could have root's ostree write elsewhere.
+// checkDestination refuses a repository that is no place for root to write to. ostree gets its
+// path, so that whoever can replace a directory of it could have root's ostree write elsewhere.
 func checkDestination(dir *dirfd.Dir) error {
 	if err := dir.RefuseRepositoryAbove(); err != nil {
 		return &Error{Kind: KindInvalidOption, Stage: StageCopy, Err: err}
@@ -207,7 +209,8 @@ func checkDestination(dir *dirfd.Dir) error {
 	return nil
 }
 
-// openDestination opens the repository to copy to; the one that is copied from when the path is its own.
+// openDestination opens the repository to copy to; the one that is copied from when the path is its
+// own.
 func (im *Importer) openDestination(ctx context.Context, path string) (*ostreerepo.Repo, error) {
 	if path == "" {
 		return nil, &Error{Kind: KindInvalidOption, Stage: StageCopy, Err: errors.New("no repository is named to copy to")}

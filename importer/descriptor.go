@@ -13,9 +13,10 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
-// Descriptor is a file or directory that a caller has opened itself and passed. It takes the place of a path that this process
-// sees otherwise than the caller, or may open where the caller may not. A file is read, by position; what is in a directory is
-// opened with the rights of the caller's user. As JSON, which cannot hold it, it says only which file and whose rights are meant.
+// Descriptor is a file or directory that a caller has opened itself and passed. It takes the place
+// of a path that this process sees otherwise than the caller, or may open where the caller may not.
+// A file is read, by position; what is in a directory is opened with the rights of the caller's
+// user. As JSON, which cannot hold it, it says only which file and whose rights are meant.
 type Descriptor struct {
 	file   *os.File
 	rights *dirfd.Rights
@@ -29,7 +30,8 @@ type fileID struct {
 	UID    uint32 `json:"uid"`
 }
 
-// NewDescriptor makes a Descriptor of an open file, which becomes its own. The rights are those of the process until SetRights.
+// NewDescriptor makes a Descriptor of an open file, which becomes its own. The rights are those of
+// the process until SetRights.
 func NewDescriptor(f *os.File) (*Descriptor, error) {
 	d := &Descriptor{file: f}
 	var stat unix.Stat_t
@@ -51,8 +53,8 @@ func (d *Descriptor) SetRights(r *dirfd.Rights) { d.rights, d.id.UID = r, r.UID 
 // File is the open file, which stays the Descriptor's.
 func (d *Descriptor) File() *os.File { return d.file }
 
-// IsOurs reports whether the image is at its path, as this process sees it, and of this process's user: then nothing keeps it from
-// the path.
+// IsOurs reports whether the image is at its path, as this process sees it, and of this process's
+// user: then nothing keeps it from the path.
 func (d *Descriptor) IsOurs(image reference.Image) bool {
 	path, _, isPath := image.Path()
 	var stat unix.Stat_t
@@ -92,7 +94,8 @@ func (d *Descriptor) ReadFile(limit int64) ([]byte, error) {
 	return raw, err
 }
 
-// Content is the content of a file from its beginning, wherever the caller has read to. Only for as long as the Descriptor is open.
+// Content is the content of a file from its beginning, wherever the caller has read to. Only for as
+// long as the Descriptor is open.
 func (d *Descriptor) Content() (io.Reader, error) {
 	if d.file == nil {
 		return nil, errGone

@@ -8,11 +8,13 @@
 //	         derived layers, on the ground that the commit is: blob → layertar → staging → landed with the ref
 //	         base commit and layer commits → merge → staging → landed with the image ref
 //
-// Missing layers are fetched several at once. Derived layers wait for the base commit, because it decides which of their paths are kept and
-// how they are labelled. Unencapsulate does the first part only.
+// Missing layers are fetched several at once. Derived layers wait for the base commit, because it
+// decides which of their paths are kept and how they are labelled. Unencapsulate does the first
+// part only.
 //
-// A Plan says what an import will do and is plain data: it can be stored, shown, and taken up later by Resume, which then
-// imports exactly the manifest that was prepared, whatever the tag has become.
+// A Plan says what an import will do and is plain data: it can be stored, shown, and taken up later
+// by Resume, which then imports exactly the manifest that was prepared, whatever the tag has
+// become.
 //
 // Invariants:
 //

@@ -20,8 +20,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Encapsulate writes a commit as an image, to an OCI layout, or elsewhere by way of one. The same commit and request give the same
-// image. progress may be nil; it must not block.
+// Encapsulate writes a commit as an image, to an OCI layout, or elsewhere by way of one. The same
+// commit and request give the same image. progress may be nil; it must not block.
 func (im *Importer) Encapsulate(ctx context.Context, req EncapsulateRequest, progress func(Progress)) (*EncapsulateResult, error) {
 	dest, opts, err := checkEncapsulate(req)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Kind is the class of a failure. The names are the suffixes of the D-Bus errors org.ostree.import1.Error.*.
+// Kind is the class of a failure. The names are the suffixes of the D-Bus errors
+// org.ostree.import1.Error.*.
 type Kind string
 
 // The kinds of failures that the importer and the daemon's job management report.
@@ -81,7 +82,8 @@ const (
 	StagePush        Stage = "push"
 )
 
-// Error is every failure of this package. Sources return it too, with Kind, Retryable and Hint set and the rest empty.
+// Error is every failure of this package. Sources return it too, with Kind, Retryable and Hint set
+// and the rest empty.
 type Error struct {
 	Kind       Kind
 	Stage      Stage
@@ -124,7 +126,8 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// KindOf is the kind of the first *Error in err's chain, KindFailed for any other error and "" for nil.
+// KindOf is the kind of the first *Error in err's chain, KindFailed for any other error and "" for
+// nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return ""

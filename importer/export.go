@@ -20,8 +20,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Export writes a stored image out: as an image to where Encapsulate writes one, or as the root that its layers make together to a file.
-// Package export tells what they hold. progress may be nil; it is called with the number of files and must not block.
+// Export writes a stored image out: as an image to where Encapsulate writes one, or as the root
+// that its layers make together to a file. Package export tells what they hold. progress may be
+// nil; it is called with the number of files and must not block.
 func (im *Importer) Export(ctx context.Context, req ExportRequest, progress func(Progress)) (*ExportResult, error) {
 	dest, compression, err := checkExport(req)
 	if err != nil {

@@ -95,9 +95,9 @@ func (h *testHost) treeDiff(other *testHost) string {
 	return strings.Join(diff, "\n")
 }
 
-// exportAndImport imports an image into repositories of some modes, exports it twice from each, checks that all exports are the same, and
-// imports that into a repository of another mode. It returns the last host that has imported the original, and the one that has imported
-// the export.
+// exportAndImport imports an image into repositories of some modes, exports it twice from each,
+// checks that all exports are the same, and imports that into a repository of another mode. It
+// returns the last host that has imported the original, and the one that has imported the export.
 func exportAndImport(t *testing.T, image *testImage, from []ostreerepo.Mode, to ostreerepo.Mode) (before, after *testHost, exported *testImage) {
 	t.Helper()
 	var first digest.Digest
@@ -342,8 +342,8 @@ func TestExportRefusals(t *testing.T) {
 	}
 }
 
-// foreignLink makes a symbolic link of a user to a directory of root's, and checks that nothing comes
-// to be there.
+// foreignLink makes a symbolic link of a user to a directory of root's, and checks that nothing
+// comes to be there.
 func foreignLink(t *testing.T) string {
 	t.Helper()
 	needs.Root(t)

@@ -9,8 +9,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// TestExportManyImpliedDirectories exports a layer with many directories in one that it does not list, and whose owners do not say by
-// themselves whether the export has to. Reading their parent for each takes minutes.
+// TestExportManyImpliedDirectories exports a layer with many directories in one that it does not
+// list, and whose owners do not say by themselves whether the export has to. Reading their parent
+// for each takes minutes.
 func TestExportManyImpliedDirectories(t *testing.T) {
 	const n = 6000
 	lower, upper := []string{"d low"}, make([]string, 0, 2*n)

@@ -78,7 +78,8 @@ func ownedArchive(t testing.TB, lines ...string) []byte {
 	return raw
 }
 
-// What the archives of exported layers hold: what stands in those of the image, in order, at the places that it has in the image.
+// What the archives of exported layers hold: what stands in those of the image, in order, at the
+// places that it has in the image.
 func TestExportedLayers(t *testing.T) {
 	lower := []string{"d etc 750 1", "f etc/a 1", "f etc/b 1", "f usr/z same", "f usr/y same", "f usr/x", "f usr/w", "l usr/l y", "f var/v 1", "d opt 700 3", "d low 700", "l link low"}
 	for _, test := range []struct {

@@ -18,7 +18,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// TestRefusals: every image and request that can't be imported is refused with a clear text, and leaves nothing behind.
+// TestRefusals: every image and request that can't be imported is refused with a clear text, and
+// leaves nothing behind.
 func TestRefusals(t *testing.T) {
 	raw := func(manifest string) func(t *testing.T, i *testImage) {
 		return func(_ *testing.T, i *testImage) {
@@ -174,7 +175,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestNothingIsFetchedInVain: what can't be in a commit's metadata is refused before the layers are fetched.
+// TestNothingIsFetchedInVain: what can't be in a commit's metadata is refused before the layers are
+// fetched.
 func TestNothingIsFetchedInVain(t *testing.T) {
 	image := twoLayers(t)
 	named := image.manifest.Config.Digest
@@ -204,7 +206,8 @@ func TestSpecialFilesAreDropped(t *testing.T) {
 	}
 }
 
-// TestRetries runs where time passes only while everything waits for it, so that back-off takes no real time.
+// TestRetries runs where time passes only while everything waits for it, so that back-off takes no
+// real time.
 func TestRetries(t *testing.T) {
 	network := &Error{Kind: KindNetwork, Retryable: true, Err: errors.New("connection reset by peer")}
 	denied := &Error{Kind: KindRegistryUnauthorized, Err: errors.New("denied")}
@@ -290,7 +293,8 @@ func TestBytesFetchedCountsRepeatedAttempts(t *testing.T) {
 	})
 }
 
-// TestFailureKeepsFinishedLayers: a failing layer stops the others and is the error; a new import fetches only the rest.
+// TestFailureKeepsFinishedLayers: a failing layer stops the others and is the error; a new import
+// fetches only the rest.
 func TestFailureKeepsFinishedLayers(t *testing.T) {
 	image := newImage(t, []string{"f usr/a " + incompressible(3000)}, []string{"f usr/b " + incompressible(2000)}, []string{"f usr/c 1"})
 	l := image.manifest.Layers

@@ -25,7 +25,8 @@ import (
 )
 
 const (
-	// maxAttempts bounds how often a layer is fetched when what failed may pass: a network, a busy registry.
+	// maxAttempts bounds how often a layer is fetched when what failed may pass: a network, a busy
+	// registry.
 	maxAttempts = 5
 	// maxDamaged bounds it when what came was wrong: it may have been damaged on its way once.
 	maxDamaged = 2
@@ -35,8 +36,8 @@ const (
 	firstDelay = 500 * time.Millisecond
 	maxDelay   = 15 * time.Second
 
-	// layerMemory is the memory, in bytes, that a layer begins with: its buffers, and a window and a tree as most layers have them. What
-	// needs more takes more.
+	// layerMemory is the memory, in bytes, that a layer begins with: its buffers, and a window and
+	// a tree as most layers have them. What needs more takes more.
 	layerMemory = 16 << 20
 )
 
@@ -51,20 +52,22 @@ type fetcher struct {
 	bytes    atomic.Uint64 // read from the source, all attempts together
 	holes    layertar.Holes
 
-	// verify is called with the base commit's object and its detached metadata, before anything of its layer is written.
+	// verify is called with the base commit's object and its detached metadata, before anything of
+	// its layer is written.
 	verify func(ctx context.Context, commit, detached []byte) error
-	// trusted is set where what verify accepts may replace detached metadata of a commit that is here.
+	// trusted is set where what verify accepts may replace detached metadata of a commit that is
+	// here.
 	trusted bool
 	// into, when not nil, is where layers are read into, instead of landing each by itself.
 	into *ostreerepo.Staging
 
-	// restored, when not nil, takes the commits of what was read, by layer. as says for derived layers how they are read, where not by
-	// the ground.
+	// restored, when not nil, takes the commits of what was read, by layer. as says for derived
+	// layers how they are read, where not by the ground.
 	restored []objects.Checksum
 	as       map[int]derivedAs
 
-	// chunks lands the chunks of a base commit. doubtful are those of them whose commits were there before, so that nothing of them may have
-	// come along.
+	// chunks lands the chunks of a base commit. doubtful are those of them whose commits were there
+	// before, so that nothing of them may have come along.
 	chunks   *lander
 	doubtful []int
 
@@ -78,7 +81,8 @@ type stagedCommit struct {
 	commit objects.Checksum
 }
 
-// run fetches layers, by their indices, several at once. The first failure cancels the others and is the one returned.
+// run fetches layers, by their indices, several at once. The first failure cancels the others and
+// is the one returned.
 func (f *fetcher) run(ctx context.Context, layers []int) error {
 	jobs := f.plan.Request.Jobs
 	if jobs == 0 {
@@ -138,8 +142,8 @@ func (f *fetcher) layer(ctx context.Context, index int) error {
 	}
 }
 
-// landedMeanwhile tells whether another import has landed a derived layer since this one began. Two that fetch it at the same
-// time land the same commit, one after the other.
+// landedMeanwhile tells whether another import has landed a derived layer since this one began. Two
+// that fetch it at the same time land the same commit, one after the other.
 func (f *fetcher) landedMeanwhile(index int) bool {
 	l := f.plan.Layers[index]
 	if l.Kind != document.KindDerived {
@@ -153,8 +157,8 @@ func (f *fetcher) landedMeanwhile(index int) bool {
 	return true
 }
 
-// attempt fetches a layer once, into a staging repository of its own unless there is one for several, and lands it unless that is done
-// later.
+// attempt fetches a layer once, into a staging repository of its own unless there is one for
+// several, and lands it unless that is done later.
 func (f *fetcher) attempt(ctx context.Context, index int, running *runningLayer, memory *budget.Share) error {
 	l := f.plan.Layers[index]
 	if st := f.shared(l.Kind); st != nil {
@@ -196,8 +200,9 @@ func (f *fetcher) attempt(ctx context.Context, index int, running *runningLayer,
 	return nil
 }
 
-// shared gives the staging that layers of this kind are read into together, nil if each has its own. What a failed attempt leaves there
-// does no harm: every object is what its name says, and whether any is missing is found out in the end.
+// shared gives the staging that layers of this kind are read into together, nil if each has its
+// own. What a failed attempt leaves there does no harm: every object is what its name says, and
+// whether any is missing is found out in the end.
 func (f *fetcher) shared(kind string) *ostreerepo.Staging {
 	if f.into == nil && kind == document.KindChunk {
 		return f.chunks.st
@@ -245,7 +250,8 @@ func (f *fetcher) read(
 	return commit, nil
 }
 
-// readCommit reads the layer of the base commit. A commit that looks like the commit of a layer is refused: later it would be taken for one.
+// readCommit reads the layer of the base commit. A commit that looks like the commit of a layer is
+// refused: later it would be taken for one.
 func (f *fetcher) readCommit(
 	ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, memory *budget.Share,
 ) (objects.Checksum, error) {
@@ -332,13 +338,15 @@ func attemptsFor(e *Error) int {
 	return 1
 }
 
-// backOff doubles with each attempt; half of it is random, so that many hosts don't come back at once.
+// backOff doubles with each attempt; half of it is random, so that many hosts don't come back at
+// once.
 func backOff(attempt int) time.Duration {
 	delay := min(firstDelay<<(attempt-1), maxDelay)
 	return delay/2 + rand.N(delay/2)
 }
 
-// countingReader counts what is read of a blob. Closing it closes the blob, which ends a Read that waits.
+// countingReader counts what is read of a blob. Closing it closes the blob, which ends a Read that
+// waits.
 type countingReader struct {
 	io.Closer
 	r     io.Reader

@@ -9,7 +9,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// TestImageOfAnotherImporter: an image that ostree-ext has stored is whole, whichever of its versions it was.
+// TestImageOfAnotherImporter: an image that ostree-ext has stored is whole, whichever of its
+// versions it was.
 func TestImageOfAnotherImporter(t *testing.T) {
 	cases := []struct {
 		name, config string
@@ -63,7 +64,8 @@ func (h *testHost) foreignLayer(ref string, lines ...string) {
 	h.ostree("commit", "--no-bindings", byAnother, "--parent=none", "--timestamp=@0", "--branch="+ref, "--tree=tar="+tree)
 }
 
-// foreignImage stores an image's commit as ostree-ext does, of the tree and the parent that the options name.
+// foreignImage stores an image's commit as ostree-ext does, of the tree and the parent that the
+// options name.
 func (h *testHost) foreignImage(ref string, image *testImage, config string, options ...string) {
 	h.Helper()
 	manifest, err := canonical(image.rawManifest)

@@ -19,7 +19,8 @@ type ground struct {
 	known bool
 }
 
-// groundOf reads the base commit of an image with that many derived layers. Errors are those of package base.
+// groundOf reads the base commit of an image with that many derived layers. Errors are those of
+// package base.
 func (im *Importer) groundOf(ctx context.Context, commit objects.Checksum, derived int) (ground, error) {
 	var err error
 	b := &base.Base{Commit: commit}
@@ -54,12 +55,14 @@ func (g *ground) policy() *selinux.Policy {
 	return g.base.Policy
 }
 
-// fits tells whether an import can use a stored layer: it was made by the same path rules, from an archive with this diff ID, and special
-// files were left out of it only if they may be. A layer without labels can be labelled, but not the other way round.
+// fits tells whether an import can use a stored layer: it was made by the same path rules, from an
+// archive with this diff ID, and special files were left out of it only if they may be. A layer
+// without labels can be labelled, but not the other way round.
 //
-// A commit of another importer doesn't fit: it doesn't say which directories the archive has not listed, and ostree gives those, up to the
-// root, an owner and a mode that would then be the base's; and it may have got its ref before the blob's digest was verified. Nor
-// does one of ours that another importer has labelled anew, which keeps our keys.
+// A commit of another importer doesn't fit: it doesn't say which directories the archive has not
+// listed, and ostree gives those, up to the root, an owner and a mode that would then be the
+// base's; and it may have got its ref before the blob's digest was verified. Nor does one of ours
+// that another importer has labelled anew, which keeps our keys.
 func (g *ground) fits(held stored.Layer, diffID digest.Digest, dropSpecial bool) bool {
 	if !held.Ours || held.DiffID != diffID || !dropSpecial && held.Filtered[layertar.FilteredSpecial] > 0 {
 		return false

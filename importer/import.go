@@ -12,15 +12,16 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Import fetches the missing layers, merges all and records the image. What is missing is found anew, so a layer that has
-// come or gone since the plan was made is no trouble.
+// Import fetches the missing layers, merges all and records the image. What is missing is found
+// anew, so a layer that has come or gone since the plan was made is no trouble.
 //
-// progress may be nil. It is called by one goroutine, at most five times a second plus once for each stage that begins and
-// once at the end, and must not block; Import returns after the last call. When it has been called with StageLand the
-// image ref is about to be written, and with StageCollect it is.
+// progress may be nil. It is called by one goroutine, at most five times a second plus once for
+// each stage that begins and once at the end, and must not block; Import returns after the last
+// call. When it has been called with StageLand the image ref is about to be written, and with
+// StageCollect it is.
 //
-// Meanwhile nothing is collected; at the end what no image needs any more is, unless the request says otherwise, nothing names what
-// was fetched, or somebody else works on the repository.
+// Meanwhile nothing is collected; at the end what no image needs any more is, unless the request
+// says otherwise, nothing names what was fetched, or somebody else works on the repository.
 func (p *Prepared) Import(ctx context.Context, progress func(Progress)) (*Result, error) {
 	p.im.Sweep(ctx)
 	r := newReporter(&p.plan, steady(progress))
@@ -155,7 +156,8 @@ func (p *Prepared) startFetch(ctx context.Context, f *fetcher) error {
 	return nil
 }
 
-// reopen opens the source of a plan that has none yet, and makes sure that it is still the planned image.
+// reopen opens the source of a plan that has none yet, and makes sure that it is still the planned
+// image.
 func (p *Prepared) reopen(ctx context.Context) error {
 	if p.source != nil {
 		return nil

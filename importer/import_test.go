@@ -318,7 +318,8 @@ func TestLayersOfOtherImporters(t *testing.T) {
 	}
 }
 
-// TestStoredLayerWithOtherDiffID: an image can't borrow a stored layer under a diff ID that isn't the layer's.
+// TestStoredLayerWithOtherDiffID: an image can't borrow a stored layer under a diff ID that isn't
+// the layer's.
 func TestStoredLayerWithOtherDiffID(t *testing.T) {
 	image := twoLayers(t)
 	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, image))

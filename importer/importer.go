@@ -29,17 +29,20 @@ type Config struct {
 	Push PushFunc
 	Jobs int                // layers to fetch at once when a request doesn't say; 0 means 3
 	Log  logrus.FieldLogger // nil: discard
-	// Memory is shared by all that is read of images at the same time: windows of decoders, trees of layers. Importers of one process
-	// should have one; nil gives this one a budget of the default size.
+	// Memory is shared by all that is read of images at the same time: windows of decoders, trees
+	// of layers. Importers of one process should have one; nil gives this one a budget of the
+	// default size.
 	Memory *budget.Budget
-	// Policy is where the containers policy is looked for that must not accept by default what a reference wants signed. It must be
-	// the policy that images are opened under.
+	// Policy is where the containers policy is looked for that must not accept by default what a
+	// reference wants signed. It must be the policy that images are opened under.
 	Policy signature.Environment
-	// TempOwners are users, besides our own, whose directories in /var/tmp Sweep takes for this program's: the image proxy's.
+	// TempOwners are users, besides our own, whose directories in /var/tmp Sweep takes for this
+	// program's: the image proxy's.
 	TempOwners []int
 	// User runs the programs that parse what an image holds, where we are root; nil: ours.
 	User *command.User
-	// RPM reads the RPM databases of commits that are encapsulated; nil: they are not taken into account.
+	// RPM reads the RPM databases of commits that are encapsulated; nil: they are not taken into
+	// account.
 	RPM *rpmdb.Reader
 }
 
@@ -78,7 +81,8 @@ func New(cfg Config) *Importer {
 	return im
 }
 
-// Ref returns the ref of the image that an import of the request sets, "" if it sets none or the request is refused.
+// Ref returns the ref of the image that an import of the request sets, "" if it sets none or the
+// request is refused.
 func (req Request) Ref() string {
 	n, err := resolve(req)
 	if err != nil {
@@ -140,8 +144,8 @@ func checkOptions(req Request) error {
 	return nil
 }
 
-// checkRef refuses a ref that the repository can't hold beside those that it has: refs are files, so one can't be below
-// another.
+// checkRef refuses a ref that the repository can't hold beside those that it has: refs are files,
+// so one can't be below another.
 func (im *Importer) checkRef(ref string) error {
 	if ref == "" {
 		return nil

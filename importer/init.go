@@ -16,12 +16,13 @@ import (
 // initModes are the modes that a repository can be made in: those that images can be imported into.
 var initModes = []ostreerepo.Mode{ostreerepo.ModeBare, ostreerepo.ModeBareUser, ostreerepo.ModeArchive}
 
-// repositoryFiles are the names of what `ostree init` makes in a repository. A directory that holds nothing else is empty, or
-// one in which it was interrupted.
+// repositoryFiles are the names of what `ostree init` makes in a repository. A directory that holds
+// nothing else is empty, or one in which it was interrupted.
 var repositoryFiles = []string{".lock", "config", "extensions", "objects", "refs", "state", "tmp"}
 
-// Init makes the repository that images are imported into, and the directories above it that are missing. An existing one stays as it
-// is; that it has another mode than the request says is an error, and so is a directory there that holds anything else.
+// Init makes the repository that images are imported into, and the directories above it that are
+// missing. An existing one stays as it is; that it has another mode than the request says is an
+// error, and so is a directory there that holds anything else.
 func Init(ctx context.Context, path string, req InitRequest) (*InitResult, error) {
 	mode, err := req.mode()
 	if err != nil {

@@ -37,7 +37,8 @@ type Image struct {
 	Update *Update `json:"update,omitempty"`
 	// Unverified lists what this program has not verified of the image.
 	Unverified []Unverified `json:"unverified,omitempty"`
-	// Broken, when not empty, says what is wrong and how to repair it; the other fields hold what could be read.
+	// Broken, when not empty, says what is wrong and how to repair it; the other fields hold what
+	// could be read.
 	Broken string `json:"broken,omitempty"`
 }
 
@@ -55,7 +56,8 @@ type ImageLayer struct {
 	Filtered  map[string]uint32 `json:"filtered,omitempty"`
 }
 
-// Images lists the stored images by ref. A broken one is listed with its reason and doesn't fail the listing.
+// Images lists the stored images by ref. A broken one is listed with its reason and doesn't fail
+// the listing.
 func (im *Importer) Images(ctx context.Context) ([]Image, error) {
 	refs, err := im.repo.Refs(reference.ImagePrefix)
 	if err != nil {
@@ -85,8 +87,9 @@ func (im *Importer) Images(ctx context.Context) ([]Image, error) {
 	return images, nil
 }
 
-// Image gives one stored image with its manifest and config. ref is any form of reference that names it, or its ref. A broken image is
-// returned with its reason; the error has KindNoSuchImage when there is none.
+// Image gives one stored image with its manifest and config. ref is any form of reference that
+// names it, or its ref. A broken image is returned with its reason; the error has KindNoSuchImage
+// when there is none.
 func (im *Importer) Image(ctx context.Context, ref string) (*Image, error) {
 	if ctx.Err() != nil {
 		return nil, classify(StageInventory, context.Cause(ctx))

@@ -9,8 +9,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// TestRepeatedLayerUnderAnotherPolicy has an image with one layer many times, stored under no policy and wanted under one. To label the
-// layer each time takes time for files that the image does not have.
+// TestRepeatedLayerUnderAnotherPolicy has an image with one layer many times, stored under no
+// policy and wanted under one. To label the layer each time takes time for files that the image
+// does not have.
 func TestRepeatedLayerUnderAnotherPolicy(t *testing.T) {
 	layer := make([]string, 300)
 	for i := range layer {

@@ -12,7 +12,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// policyLines are a policy that labels /usr/bin with the given type and everything else with default_t, below a directory.
+// policyLines are a policy that labels /usr/bin with the given type and everything else with
+// default_t, below a directory.
 func policyLines(etc, binType string) []string {
 	dir := etc + "/selinux"
 	return []string{
@@ -131,8 +132,8 @@ func TestUnusablePolicy(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestLayerUnderAnotherPolicy: a layer that is stored under one policy and wanted under another is not fetched again, and is as if it had
-// been.
+// TestLayerUnderAnotherPolicy: a layer that is stored under one policy and wanted under another is
+// not fetched again, and is as if it had been.
 func TestLayerUnderAnotherPolicy(t *testing.T) {
 	layer := []string{"d usr/bin 755", "f usr/bin/new 1", "f usr/lib/.wh.libc", "f usr/lib/new 1"}
 	system := func(binType string) *testImage {
@@ -176,7 +177,8 @@ func TestLayerUnderAnotherPolicy(t *testing.T) {
 	}
 }
 
-// TestForeignLayerOnABase: a layer that another importer has stored is fetched again: nothing is known of what it was made from.
+// TestForeignLayerOnABase: a layer that another importer has stored is fetched again: nothing is
+// known of what it was made from.
 func TestForeignLayerOnABase(t *testing.T) {
 	s := newSystem(t, slices.Concat(plainSystem, policyLines("usr/etc", "bin_t")))
 	image := s.image(0, []string{"f usr/bin/new 1"})
@@ -197,7 +199,8 @@ func TestForeignLayerOnABase(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestForeignBaseCommit: the ref of the commit's own layer may name a commit that another importer has read from a damaged blob.
+// TestForeignBaseCommit: the ref of the commit's own layer may name a commit that another importer
+// has read from a damaged blob.
 func TestForeignBaseCommit(t *testing.T) {
 	s := newSystem(t, plainSystem)
 	image := s.image(0)
@@ -211,7 +214,8 @@ func TestForeignBaseCommit(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestCommitLabel: a label that names another commit than the one in the image makes it a bad image, and the commit gets no ref.
+// TestCommitLabel: a label that names another commit than the one in the image makes it a bad
+// image, and the commit gets no ref.
 func TestCommitLabel(t *testing.T) {
 	s := newSystem(t, plainSystem)
 	for _, c := range []struct{ name, label string }{
@@ -255,8 +259,8 @@ func TestCommitLabel(t *testing.T) {
 	}
 }
 
-// TestRewrittenLayer: a layer commit of ours that another program has labelled by another policy keeps the metadata that say by which policy
-// it was labelled before. It is not ours any more.
+// TestRewrittenLayer: a layer commit of ours that another program has labelled by another policy
+// keeps the metadata that say by which policy it was labelled before. It is not ours any more.
 func TestRewrittenLayer(t *testing.T) {
 	layer := []string{"d usr/bin 755", "f usr/bin/new 1", "f usr/lib/new 1"}
 	system := func(binType string) *testImage {

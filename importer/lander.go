@@ -9,8 +9,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// lander lands layers that were read into one staging, in the background and as many at once as have come meanwhile. To land one layer
-// takes hardly less time than to land ten, most of it waiting for the disk, and an encapsulated commit has up to a hundred.
+// lander lands layers that were read into one staging, in the background and as many at once as
+// have come meanwhile. To land one layer takes hardly less time than to land ten, most of it
+// waiting for the disk, and an encapsulated commit has up to a hundred.
 type lander struct {
 	st   *ostreerepo.Staging
 	repo *ostreerepo.Repo
@@ -33,7 +34,8 @@ type landing struct {
 	objects.Checksum
 }
 
-// startLander makes the staging and starts the landing; finish must be called. fail is called when a landing fails.
+// startLander makes the staging and starts the landing; finish must be called. fail is called when
+// a landing fails.
 func startLander(ctx context.Context, repo *ostreerepo.Repo, fail context.CancelCauseFunc) (*lander, error) {
 	st, err := repo.NewStaging()
 	if err != nil {
@@ -64,7 +66,8 @@ func (l *lander) add(one landing) {
 	}
 }
 
-// land lands what is pending. Refs are set here and not where layers are added, so that none is half-written when ostree looks at them.
+// land lands what is pending. Refs are set here and not where layers are added, so that none is
+// half-written when ostree looks at them.
 func (l *lander) land(ctx context.Context) error {
 	l.mu.Lock()
 	batch := l.pending
@@ -90,7 +93,8 @@ func (l *lander) land(ctx context.Context) error {
 	return nil
 }
 
-// finish waits until everything that was added has landed, unless a landing fails. Nothing must be added any more.
+// finish waits until everything that was added has landed, unless a landing fails. Nothing must be
+// added any more.
 func (l *lander) finish() error {
 	close(l.wake)
 	<-l.done

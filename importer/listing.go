@@ -15,10 +15,12 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// maxReaders is how many objects are read at once. What is read is in the page cache mostly, so that there is nothing to wait for.
+// maxReaders is how many objects are read at once. What is read is in the page cache mostly, so
+// that there is nothing to wait for.
 const maxReaders = 4
 
-// each calls do for 0 to n-1, several at once, and returns when all is done or, with its error, soon after ctx has ended.
+// each calls do for 0 to n-1, several at once, and returns when all is done or, with its error,
+// soon after ctx has ended.
 func each(ctx context.Context, n int, do func(i int)) error {
 	var group errgroup.Group
 	group.SetLimit(min(maxReaders, runtime.GOMAXPROCS(0)))
@@ -84,7 +86,8 @@ func (im *Importer) hold(ctx context.Context, ref ostreerepo.Ref) holding {
 	return h
 }
 
-// forgetDocuments drops what a listing of many images needs no more, but which is most of the memory that they take.
+// forgetDocuments drops what a listing of many images needs no more, but which is most of the
+// memory that they take.
 func (h *holding) forgetDocuments() {
 	h.image.Object, h.image.RawManifest, h.image.RawConfig = objects.Commit{}, nil, nil
 }

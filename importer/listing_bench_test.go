@@ -20,7 +20,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// manyImages stores images without their files: each has layers that are all the next image's too, but for the lowest few.
+// manyImages stores images without their files: each has layers that are all the next image's too,
+// but for the lowest few.
 func manyImages(b *testing.B, images, layers, own int) *testHost {
 	b.Helper()
 	h := newHost(b, ostreerepo.ModeBareUser, &testRegistry{})
@@ -85,7 +86,8 @@ func imageMetadata(b *testing.B, layers int, layer func(int) digest.Digest) obje
 	return metadata
 }
 
-// BenchmarkImages lists 1000 images of 20 layers each, 15 of which are the next image's too, and describes one of them.
+// BenchmarkImages lists 1000 images of 20 layers each, 15 of which are the next image's too, and
+// describes one of them.
 func BenchmarkImages(b *testing.B) {
 	h := manyImages(b, 1000, 20, 5)
 	b.Run("list", func(b *testing.B) {

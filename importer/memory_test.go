@@ -39,7 +39,8 @@ func wideImage(t *testing.T, n int) *testImage {
 	return image.seal(t)
 }
 
-// TestLayersShareMemory: layers that do not fit together wait for each other, and the commit is the same.
+// TestLayersShareMemory: layers that do not fit together wait for each other, and the commit is the
+// same.
 func TestLayersShareMemory(t *testing.T) {
 	image := wideImage(t, 6)
 	var commits []string

@@ -60,8 +60,8 @@ func (p *Prepared) merge(ctx context.Context, r *reporter) error {
 	return nil
 }
 
-// stageRecord has the image's record land with its commit. Where there is one, it is replaced even by one that tells nothing: it may be
-// about an earlier time at which the image was this commit.
+// stageRecord has the image's record land with its commit. Where there is one, it is replaced even
+// by one that tells nothing: it may be about an earlier time at which the image was this commit.
 func (p *Prepared) stageRecord(st *ostreerepo.Staging, commit objects.Checksum) error {
 	r := p.recordOf(commit)
 	if r.IsEmpty() {
@@ -72,8 +72,8 @@ func (p *Prepared) stageRecord(st *ostreerepo.Staging, commit objects.Checksum) 
 	return stageRecord(st, r)
 }
 
-// mergeCommit writes the image's commit, from layers that the repository has. relabelled are the refs of layers that it had to label anew,
-// with their new commits.
+// mergeCommit writes the image's commit, from layers that the repository has. relabelled are the
+// refs of layers that it had to label anew, with their new commits.
 func (p *Prepared) mergeCommit(
 	ctx context.Context, st ostreerepo.Objects,
 ) (commit objects.Checksum, relabelled map[string]objects.Checksum, err error) {
@@ -134,8 +134,8 @@ func (p *Prepared) mergeCommit(
 	return commit, relabelled, nil
 }
 
-// layer reads the layer that the import has found or fetched. What the layer's ref names may be another by now: the same blob as another
-// image needs it.
+// layer reads the layer that the import has found or fetched. What the layer's ref names may be
+// another by now: the same blob as another image needs it.
 func (p *Prepared) layer(index int) (stored.Layer, error) {
 	l := p.plan.Layers[index]
 	c, err := objects.ParseChecksum(l.Commit)
@@ -147,8 +147,8 @@ func (p *Prepared) layer(index int) (stored.Layer, error) {
 	return held, err
 }
 
-// label gives a layer whose files are labelled by the ground's policy: the layer itself, or one that is the same but for the labels, whose
-// commit is to take the place of the other.
+// label gives a layer whose files are labelled by the ground's policy: the layer itself, or one
+// that is the same but for the labels, whose commit is to take the place of the other.
 func (g *ground) label(ctx context.Context, st ostreerepo.Objects, l stored.Layer) (stored.Layer, error) {
 	policy := g.policy()
 	if policy == nil || l.Ours && l.Policy == policy.ID() {
@@ -179,8 +179,8 @@ func (g *ground) label(ctx context.Context, st ostreerepo.Objects, l stored.Laye
 // mergeMemory is the memory, in bytes, that a merge begins with. One that needs more takes more.
 const mergeMemory = 16 << 20
 
-// mergeTree puts the layers, which are labelled by the ground's policy, on the ground, and labels all anew if the outcome has another
-// policy.
+// mergeTree puts the layers, which are labelled by the ground's policy, on the ground, and labels
+// all anew if the outcome has another policy.
 func (im *Importer) mergeTree(
 	ctx context.Context, st ostreerepo.Objects, g *ground, layers []stored.Layer, foreign map[objects.Checksum]bool,
 ) (merge.Tree, error) {
@@ -208,7 +208,8 @@ func (im *Importer) mergeTree(
 		policy, err = selinux.Load(ctx, st, tree.Tree)
 	}
 	if errors.Is(err, selinux.ErrUnusable) && g.base == nil {
-		// Many plain images have parts of a policy that nobody uses. No host could boot with it anyway.
+		// Many plain images have parts of a policy that nobody uses. No host could boot with it
+		// anyway.
 		im.log.WithError(err).Warn("the image's files get no SELinux labels")
 		return tree, nil
 	}
@@ -219,8 +220,8 @@ func (im *Importer) mergeTree(
 	return merge.Tree{Tree: labelled.Tree, Meta: labelled.Meta}, err
 }
 
-// metadata gives the merge commit's metadata. Manifest and config are in canonical JSON (RFC 8785), so that two imports of
-// one image agree whatever formatting their sources chose.
+// metadata gives the merge commit's metadata. Manifest and config are in canonical JSON (RFC 8785),
+// so that two imports of one image agree whatever formatting their sources chose.
 func (plan *Plan) metadata() (objects.Dict, error) {
 	manifest, err := canonical(plan.Manifest)
 	if err != nil {
@@ -242,8 +243,8 @@ func (plan *Plan) metadata() (objects.Dict, error) {
 	return metadata, nil
 }
 
-// canonical gives the canonical form of a document, which must not be larger than a document may be. A manifest with a repeated key is
-// refused, because it is another image for other programs.
+// canonical gives the canonical form of a document, which must not be larger than a document may
+// be. A manifest with a repeated key is refused, because it is another image for other programs.
 func canonical(raw []byte) (string, error) {
 	text, replaced, err := document.Canonical(raw)
 	switch {
@@ -257,8 +258,8 @@ func canonical(raw []byte) (string, error) {
 	return string(text), nil
 }
 
-// timestamp is the image's creation time in seconds. Where it says none it is that of the base commit, and 0 without one: the time of the
-// import would make every import another commit.
+// timestamp is the image's creation time in seconds. Where it says none it is that of the base
+// commit, and 0 without one: the time of the import would make every import another commit.
 func (plan *Plan) timestamp(base *objects.Commit) uint64 {
 	if plan.Created.IsZero() && base != nil {
 		return base.Timestamp

@@ -10,7 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// TestOddConfigs: what a config says in its labels, its history and its times is data, and no reason to refuse an image.
+// TestOddConfigs: what a config says in its labels, its history and its times is data, and no
+// reason to refuse an image.
 func TestOddConfigs(t *testing.T) {
 	for _, c := range []struct {
 		name, old, new string

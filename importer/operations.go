@@ -8,8 +8,8 @@ import (
 
 // InitRequest asks for the repository that images are imported into to be made.
 type InitRequest struct {
-	// Mode is "bare", "bare-user" or "archive". Empty means that of an existing repository, and for a new one "bare" if root
-	// makes it and "bare-user" otherwise.
+	// Mode is "bare", "bare-user" or "archive". Empty means that of an existing repository, and for
+	// a new one "bare" if root makes it and "bare-user" otherwise.
 	Mode string `json:"mode,omitempty"`
 }
 
@@ -20,15 +20,18 @@ type InitResult struct {
 	Created    bool   `json:"created"` // false: it was there before
 }
 
-// UnencapsulateRequest asks for the OSTree commit inside an encapsulated image, without an image being recorded.
+// UnencapsulateRequest asks for the OSTree commit inside an encapsulated image, without an image
+// being recorded.
 type UnencapsulateRequest struct {
 	Image string `json:"image"` // any form that reference.Parse accepts
-	// Ref is the ref that is to name the commit. Without one the commit stays only as long as its layer refs do.
+	// Ref is the ref that is to name the commit. Without one the commit stays only as long as its
+	// layer refs do.
 	Ref string `json:"write-ref,omitempty"`
 	// Digest, when set, is the only manifest digest that is accepted.
 	Digest digest.Digest `json:"require-manifest-digest,omitempty"`
 	Jobs   int           `json:"jobs,omitempty"` // layers to fetch at once; 0 means the importer's default
-	// SkipGC keeps layers that no image needs any more, those of the commit too: of a later version fewer need to be fetched then.
+	// SkipGC keeps layers that no image needs any more, those of the commit too: of a later version
+	// fewer need to be fetched then.
 	SkipGC bool   `json:"skip-gc,omitempty"`
 	Access Access `json:"access,omitzero"`
 	// ImageFD is the image's file or directory, if the caller has opened it.
@@ -59,20 +62,23 @@ type EncapsulateRequest struct {
 	Compression  string            `json:"compression,omitempty"` // gzip (the default), zstd or none
 	// CompressionLevel is 1 to 9 of gzip, 1 to 22 of zstd; 0 means the usual one.
 	CompressionLevel int `json:"compression-level,omitempty"`
-	// Copy names keys of the commit's metadata whose texts become labels; without one the request fails. CopyOptional names those
-	// that the commit need not have.
+	// Copy names keys of the commit's metadata whose texts become labels; without one the request
+	// fails. CopyOptional names those that the commit need not have.
 	Copy         []string `json:"copy-metadata,omitempty"`
 	CopyOptional []string `json:"copy-metadata-optional,omitempty"`
 	Created      string   `json:"created,omitempty"` // as RFC 3339 writes it; empty means the commit's timestamp
-	// ContainerConfig is the path of a JSON file with what an image's config has under the name config. What the other fields say goes before.
+	// ContainerConfig is the path of a JSON file with what an image's config has under the name
+	// config. What the other fields say goes before.
 	ContainerConfig string `json:"container-config,omitempty"`
 	// ContentMap is the path of a JSON file that encapsulate.ParseContentMap reads.
 	ContentMap string `json:"content-map,omitempty"`
-	// Prior names an earlier image of the same system: what shared a layer in it does so again, so that hosts that have it fetch less.
+	// Prior names an earlier image of the same system: what shared a layer in it does so again, so
+	// that hosts that have it fetch less.
 	Prior string `json:"prior,omitempty"`
 	// PriorFD is the file or directory of Prior, if the caller has opened it.
 	PriorFD *Descriptor `json:"prior-fd,omitempty"`
-	// DestinationFD is the directory that the destination is in, if the caller has opened it. What is made there is the caller's.
+	// DestinationFD is the directory that the destination is in, if the caller has opened it. What
+	// is made there is the caller's.
 	DestinationFD *Descriptor `json:"destination-fd,omitempty"`
 	Access        Access      `json:"access,omitzero"` // of what is pushed to, and of Prior
 }
@@ -101,7 +107,8 @@ type EncapsulatedLayer struct {
 // RemoveRequest asks for images to be dropped. An image that isn't stored is no error.
 type RemoveRequest struct {
 	Images []string `json:"images"`
-	// Force drops also images that a deployment uses: they lose their names, and keep the layers that the deployment needs.
+	// Force drops also images that a deployment uses: they lose their names, and keep the layers
+	// that the deployment needs.
 	Force  bool `json:"force,omitempty"`
 	SkipGC bool `json:"skip-gc,omitempty"`
 }
@@ -127,9 +134,11 @@ const (
 type PruneRequest struct {
 	Scope  PruneScope `json:"scope"`
 	DryRun bool       `json:"dry-run,omitempty"`
-	// KeepLast, with PruneImages, is how many undeployed images of one name, whatever their tags, are kept, the youngest ones; 0 keeps none.
+	// KeepLast, with PruneImages, is how many undeployed images of one name, whatever their tags,
+	// are kept, the youngest ones; 0 keeps none.
 	KeepLast int `json:"keep-last,omitempty"`
-	// Quota, with PruneImages, is how many bytes undeployed images may take after that; 0 means no limit.
+	// Quota, with PruneImages, is how many bytes undeployed images may take after that; 0 means no
+	// limit.
 	Quota uint64 `json:"quota,omitempty"`
 }
 
@@ -151,7 +160,8 @@ type PrunedRef struct {
 	Reason  string `json:"reason"` // why it is kept or dropped
 }
 
-// CopyRequest asks for a stored image to be copied to another repository on this host, with its layers.
+// CopyRequest asks for a stored image to be copied to another repository on this host, with its
+// layers.
 type CopyRequest struct {
 	Image      string `json:"image"`
 	Repository string `json:"repository"`             // path
@@ -190,7 +200,8 @@ type VerifiedImage struct {
 	Reference string `json:"reference"`
 	Commit    string `json:"commit,omitempty"`
 	State     string `json:"state"` // one of the States
-	// NotChecked, when not empty, is why the image could not be checked whole: for reasons of the machine, not of the image.
+	// NotChecked, when not empty, is why the image could not be checked whole: for reasons of the
+	// machine, not of the image.
 	NotChecked string `json:"not-checked,omitempty"`
 	// Unverified lists what this program has not verified of the image, whatever its state.
 	Unverified []Unverified `json:"unverified,omitempty"`
@@ -204,7 +215,8 @@ const (
 	StateGood     = "good"
 	StateDamaged  = "damaged"
 	StateRepaired = "repaired"
-	// StateUnverified is that of an image which is whole, but of which parts were never verified by this program.
+	// StateUnverified is that of an image which is whole, but of which parts were never verified by
+	// this program.
 	StateUnverified = "unverified"
 	StateUnchecked  = "unchecked" // could not be read whole; nothing is known to be damaged
 )
@@ -237,7 +249,8 @@ type ExportRequest struct {
 	// CompressionLevel is 1 to 9 of gzip, 1 to 22 of zstd; 0 means the usual one.
 	CompressionLevel int    `json:"compression-level,omitempty"`
 	Access           Access `json:"access,omitzero"` // of the registry that is pushed to
-	// DestinationFD is the directory that the destination is in, if the caller has opened it. What is made there is the caller's.
+	// DestinationFD is the directory that the destination is in, if the caller has opened it. What
+	// is made there is the caller's.
 	DestinationFD *Descriptor `json:"destination-fd,omitempty"`
 }
 
@@ -250,8 +263,8 @@ type ExportResult struct {
 	ConfigFile     string        `json:"config-file,omitempty"`
 	Size           uint64        `json:"size"`
 	Cached         bool          `json:"cached"` // the destination held this image already
-	// Omitted names the extended attributes that the destination's format can't hold. They are not known of one that held the image
-	// already.
+	// Omitted names the extended attributes that the destination's format can't hold. They are not
+	// known of one that held the image already.
 	Omitted []string `json:"omitted,omitempty"`
 }
 
@@ -260,8 +273,8 @@ type CompareRequest struct {
 	Image string `json:"image"`
 	// Other is another image; empty means what Image's name stands for at its origin now.
 	Other string `json:"other,omitempty"`
-	// ImageNotStored and OtherNotStored let the origin be asked of an image of which none is stored, beside another one; without
-	// them that is an error.
+	// ImageNotStored and OtherNotStored let the origin be asked of an image of which none is
+	// stored, beside another one; without them that is an error.
 	ImageNotStored bool `json:"image-not-stored,omitempty"`
 	OtherNotStored bool `json:"other-not-stored,omitempty"`
 
@@ -319,8 +332,9 @@ type UpdateRequest struct {
 	Access    Access `json:"access,omitzero"`
 }
 
-// Update is what is known of an image's next version. It is recorded beside a stored image, so that it can be told without a
-// network. Of an image that is not stored whatever its origin has is available.
+// Update is what is known of an image's next version. It is recorded beside a stored image, so that
+// it can be told without a network. Of an image that is not stored whatever its origin has is
+// available.
 type Update struct {
 	Stored         bool          `json:"stored"`
 	Available      bool          `json:"available"`

@@ -39,12 +39,14 @@ func (p *Prepared) Close() error {
 	return source.Close()
 }
 
-// Resume takes up a stored plan. It opens the image, by the plan's digest, only when a layer is missing.
+// Resume takes up a stored plan. It opens the image, by the plan's digest, only when a layer is
+// missing.
 func (im *Importer) Resume(plan Plan) *Prepared { return &Prepared{im: im, plan: plan} }
 
-// Prepare opens the image and says what an import of it would do. An image that is named by a digest and stored with that
-// digest is not opened, unless its own signature is to be checked. That its name stands for another image than the one that is
-// stored under it, or for that again, is recorded beside that one: see CheckUpdate.
+// Prepare opens the image and says what an import of it would do. An image that is named by a
+// digest and stored with that digest is not opened, unless its own signature is to be checked. That
+// its name stands for another image than the one that is stored under it, or for that again, is
+// recorded beside that one: see CheckUpdate.
 func (im *Importer) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	im.Sweep(ctx)
 	n, err := resolve(req)
@@ -120,8 +122,9 @@ func (p *Prepared) discard() {
 	}
 }
 
-// planStored takes manifest and config from the stored image if that is what pinned names. Should a layer be missing, Import
-// opens the source for it. Only the source can tell what the containers policy says of an image.
+// planStored takes manifest and config from the stored image if that is what pinned names. Should a
+// layer be missing, Import opens the source for it. Only the source can tell what the containers
+// policy says of an image.
 func (p *Prepared) planStored(pinned digest.Digest) bool {
 	plan := &p.plan
 	required := plan.Request.Digest
@@ -181,8 +184,8 @@ func (p *Prepared) load(ctx context.Context, image reference.Image) (err error) 
 	return nil
 }
 
-// documentMemory is the memory, in bytes, that is counted for each byte of a document that is parsed:
-// a list of empty objects becomes a list of descriptors.
+// documentMemory is the memory, in bytes, that is counted for each byte of a document that is
+// parsed: a list of empty objects becomes a list of descriptors.
 const documentMemory = 64
 
 // parsing runs work, which parses documents of that many bytes, when there is memory for it.
@@ -190,8 +193,8 @@ func (im *Importer) parsing(ctx context.Context, size int, work func() error) er
 	return im.memory.Run(ctx, documentMemory*int64(size), func(*budget.Share) error { return work() })
 }
 
-// replaceConfig makes a config that has no canonical form one that has. Its labels and its history are data, which are no reason to refuse
-// an image.
+// replaceConfig makes a config that has no canonical form one that has. Its labels and its history
+// are data, which are no reason to refuse an image.
 func (p *Prepared) replaceConfig() {
 	if len(p.plan.Config) > document.MaxSize {
 		return // it is refused when it is parsed
@@ -205,8 +208,9 @@ func (p *Prepared) replaceConfig() {
 	p.plan.Config, p.plan.ConfigReplaced = text, true
 }
 
-// checkDigest compares the manifest's digest with the one that is required, if any. A digest in the image's name is not
-// looked at: it may be that of an index, of which only the source knows what it holds, and the source has checked it.
+// checkDigest compares the manifest's digest with the one that is required, if any. A digest in the
+// image's name is not looked at: it may be that of an index, of which only the source knows what it
+// holds, and the source has checked it.
 func checkDigest(got, required digest.Digest) error {
 	mismatch := func(format string, args ...any) error {
 		return &Error{Kind: KindManifestMismatch, Stage: StageManifest, Err: fmt.Errorf(format, args...)}

@@ -5,8 +5,9 @@ import "github.com/opencontainers/go-digest"
 // Progress is a sample of a running import or other operation. Byte counts are compressed sizes.
 type Progress struct {
 	Stage Stage `json:"stage"`
-	// Fraction is the part of the whole operation that is done. It is never smaller than in a sample before, and below 1: an
-	// operation is done when it returns. -1 stands for not known, which only samples before all others say.
+	// Fraction is the part of the whole operation that is done. It is never smaller than in a
+	// sample before, and below 1: an operation is done when it returns. -1 stands for not known,
+	// which only samples before all others say.
 	Fraction float64 `json:"fraction"`
 
 	LayersTotal  int             `json:"layers-total"` // distinct layers, cached ones included
@@ -16,8 +17,8 @@ type Progress struct {
 	BytesCached  uint64          `json:"bytes-cached"`
 	BytesTotal   uint64          `json:"bytes-total"` // of the layers to fetch
 	Running      []LayerProgress `json:"running"`     // by index
-	// Steps and StepsTotal count what an operation other than an import works through: objects, layers or refs. A total of 0 is
-	// not known, and one that is can grow.
+	// Steps and StepsTotal count what an operation other than an import works through: objects,
+	// layers or refs. A total of 0 is not known, and one that is can grow.
 	Steps      uint64 `json:"steps,omitempty"`
 	StepsTotal uint64 `json:"steps-total,omitempty"`
 }
@@ -47,12 +48,12 @@ func fraction(done, total uint64) float64 {
 	return float64(done) / float64(total)
 }
 
-// maxFraction is the largest part of an operation that is told to be done while it runs: less would be shown as all by those who
-// round.
+// maxFraction is the largest part of an operation that is told to be done while it runs: less would
+// be shown as all by those who round.
 const maxFraction = 0.99
 
-// steady passes the samples of one operation on to send, which may be nil. Its fractions keep what Progress promises, however
-// often the work turns out to be more than it seemed.
+// steady passes the samples of one operation on to send, which may be nil. Its fractions keep what
+// Progress promises, however often the work turns out to be more than it seemed.
 func steady(send func(Progress)) func(Progress) {
 	if send == nil {
 		return nil
@@ -65,7 +66,8 @@ func steady(send func(Progress)) func(Progress) {
 	}
 }
 
-// part passes the samples of a part of an operation on to send, which may be nil. from and to say which part it is.
+// part passes the samples of a part of an operation on to send, which may be nil. from and to say
+// which part it is.
 func part(send func(Progress), from, to float64) func(Progress) {
 	if send == nil {
 		return nil

@@ -91,7 +91,8 @@ func TestOperationsAdvance(t *testing.T) {
 	}
 }
 
-// TestReporterKeepsWhatWasRead: neither a new attempt nor a layer that is given up takes back what was told.
+// TestReporterKeepsWhatWasRead: neither a new attempt nor a layer that is given up takes back what
+// was told.
 func TestReporterKeepsWhatWasRead(t *testing.T) {
 	plan := &Plan{Layers: []LayerPlan{{Digest: "sha256:1", Size: 40 << 20}, {Digest: "sha256:2", Size: 60 << 20}}}
 	plan.count()
@@ -131,7 +132,8 @@ func TestReporterKeepsWhatWasRead(t *testing.T) {
 	want(100<<20, maxFraction, maxFraction)
 }
 
-// TestCanceledImportKeepsItsProgress: the last samples of an import that is canceled are no smaller than those before.
+// TestCanceledImportKeepsItsProgress: the last samples of an import that is canceled are no smaller
+// than those before.
 func TestCanceledImportKeepsItsProgress(t *testing.T) {
 	image := newImage(t, []string{"f usr/a " + incompressible(200_000)}, []string{"f usr/b 1"})
 	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, image))

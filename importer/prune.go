@@ -14,8 +14,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
-// Prune drops what nothing needs: layer refs, images that the policy doesn't keep, and then unreachable objects. It waits
-// until no import runs, in this or in another process. progress may be nil.
+// Prune drops what nothing needs: layer refs, images that the policy doesn't keep, and then
+// unreachable objects. It waits until no import runs, in this or in another process. progress may
+// be nil.
 func (im *Importer) Prune(ctx context.Context, req PruneRequest, progress func(Progress)) (*PruneResult, error) {
 	policy, err := prunePolicy(req)
 	if err != nil {
@@ -120,8 +121,9 @@ func pruneError(err error) *Error {
 	return e
 }
 
-// collectAfter drops what an import has made superfluous. What keeps it from that is no failure of the import: it is done by
-// the next one. Somebody else who is at work on the repository does it at the end of that.
+// collectAfter drops what an import has made superfluous. What keeps it from that is no failure of
+// the import: it is done by the next one. Somebody else who is at work on the repository does it at
+// the end of that.
 func (im *Importer) collectAfter(ctx context.Context) {
 	lock, err := im.repo.TryLock()
 	if err == nil && lock == nil {
@@ -140,8 +142,8 @@ func (im *Importer) collectAfter(ctx context.Context) {
 	im.log.WithField("layers", res.Layers).WithField("objects", res.Objects).WithField("bytes", res.Bytes).Debug("collected")
 }
 
-// lock takes the repository's lock: shared to keep a collection away until what is done has a ref that needs it, exclusive
-// for deleting. progress, which may be nil, is told when it has to wait.
+// lock takes the repository's lock: shared to keep a collection away until what is done has a ref
+// that needs it, exclusive for deleting. progress, which may be nil, is told when it has to wait.
 func (im *Importer) lock(ctx context.Context, stage Stage, exclusive bool, progress func(Progress)) (io.Closer, error) {
 	lock, err := im.repo.Lock(ctx, exclusive, waiting(progress))
 	if err != nil {
@@ -159,8 +161,9 @@ func waiting(progress func(Progress)) func() {
 	}
 }
 
-// Remove drops images and then, unless the request says otherwise, what only they needed. One that a deployment uses is an error of kind
-// ImageInUse, and none is dropped, unless the request says otherwise. progress may be nil.
+// Remove drops images and then, unless the request says otherwise, what only they needed. One that
+// a deployment uses is an error of kind ImageInUse, and none is dropped, unless the request says
+// otherwise. progress may be nil.
 func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func(Progress)) (*RemoveResult, error) {
 	if len(req.Images) == 0 {
 		return nil, &Error{Kind: KindInvalidOption, Stage: StageReference, Err: errors.New("no image is named")}
@@ -210,7 +213,8 @@ func (im *Importer) Remove(ctx context.Context, req RemoveRequest, progress func
 	return res, nil
 }
 
-// checkUnused returns an error if a deployment uses one of the images that are to be dropped; refs of anything else are passed over.
+// checkUnused returns an error if a deployment uses one of the images that are to be dropped; refs
+// of anything else are passed over.
 func (im *Importer) checkUnused(refs []string) error {
 	deployments, err := collect.FindDeployments(im.repo)
 	if err != nil {
@@ -237,7 +241,8 @@ func (im *Importer) checkUnused(refs []string) error {
 	return nil
 }
 
-// storedRef is the ref of a stored image that is named in any form, or, for one whose name can't be read, by the ref itself.
+// storedRef is the ref of a stored image that is named in any form, or, for one whose name can't be
+// read, by the ref itself.
 func (im *Importer) storedRef(name string) (string, error) {
 	if len(name) > len(reference.ImagePrefix) && name[:len(reference.ImagePrefix)+1] == reference.ImagePrefix+"/" {
 		return name, nil

@@ -182,8 +182,8 @@ func TestImportCollects(t *testing.T) {
 	}
 }
 
-// TestCollectionsAndImportsAtOnce has many clients import, remove and collect. What an import has reported as stored, and nobody
-// has removed, must be whole at the end.
+// TestCollectionsAndImportsAtOnce has many clients import, remove and collect. What an import has
+// reported as stored, and nobody has removed, must be whole at the end.
 func TestCollectionsAndImportsAtOnce(t *testing.T) {
 	const clients, rounds = 50, 2
 	registry := &testRegistry{images: family(t, 8)}
@@ -247,8 +247,9 @@ func act(ctx context.Context, im *Importer, name string, client int, kept bool) 
 	return errors.Join(err, p.Close())
 }
 
-// TestKeepLastOfEqualAge has reproducible builds, which all say the same time of creation: the image that was imported last is kept,
-// also when it is an older one again, and an import that finds nothing new makes none younger.
+// TestKeepLastOfEqualAge has reproducible builds, which all say the same time of creation: the
+// image that was imported last is kept, also when it is an older one again, and an import that
+// finds nothing new makes none younger.
 func TestKeepLastOfEqualAge(t *testing.T) {
 	registry := &testRegistry{images: family(t, 3)}
 	h := newHost(t, ostreerepo.ModeBareUser, registry)

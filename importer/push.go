@@ -17,20 +17,22 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/tempdir"
 )
 
-// PushFunc copies an image of an OCI layout to a registry, to a container storage, or to a file or directory beside the layout, so that its
-// manifest keeps its digest where the destination has it. It may take over the directory that the layout is in, which nobody else can
-// enter. Its errors are as a Source's.
+// PushFunc copies an image of an OCI layout to a registry, to a container storage, or to a file or
+// directory beside the layout, so that its manifest keeps its digest where the destination has it.
+// It may take over the directory that the layout is in, which nobody else can enter. Its errors are
+// as a Source's.
 type PushFunc func(ctx context.Context, from, to reference.Image, access Access) error
 
 const (
 	// pushTag is the tag of an image that waits in a temporary layout for being pushed.
 	pushTag = "image"
-	// pushedName is what a push makes beside the layout, where the destination is a file or directory.
+	// pushedName is what a push makes beside the layout, where the destination is a file or
+	// directory.
 	pushedName = "pushed"
 )
 
-// layerCompression is how the layers of an image for dest are compressed: as asked for, but not at all where the destination keeps
-// them uncompressed.
+// layerCompression is how the layers of an image for dest are compressed: as asked for, but not at
+// all where the destination keeps them uncompressed.
 func layerCompression(dest reference.Image, asked string, level int) (ocilayout.Compression, error) {
 	c, err := ocilayout.ParseCompression(asked, level)
 	switch {
@@ -54,7 +56,8 @@ func isPushed(transport reference.Transport) bool {
 	return false
 }
 
-// openPlace opens the file or directory that a push to dest makes, in a directory that may be open already; nil where it makes none.
+// openPlace opens the file or directory that a push to dest makes, in a directory that may be open
+// already; nil where it makes none.
 func openPlace(dest reference.Image, parent *dirfd.Dir) (*destination.Place, error) {
 	path, _, _ := dest.Path()
 	switch dest.Transport {
@@ -66,10 +69,12 @@ func openPlace(dest reference.Image, parent *dirfd.Dir) (*destination.Place, err
 	return nil, nil
 }
 
-// writtenPart is how much of the delivery by a push is done when the image is written to the layout that is pushed.
+// writtenPart is how much of the delivery by a push is done when the image is written to the layout
+// that is pushed.
 const writtenPart = 0.5
 
-// writing passes the samples of writing an image on, as the part that it is of the image's delivery to dest.
+// writing passes the samples of writing an image on, as the part that it is of the image's delivery
+// to dest.
 func writing(dest reference.Image, progress func(Progress)) func(Progress) {
 	if !isPushed(dest.Transport) {
 		return progress
@@ -77,8 +82,8 @@ func writing(dest reference.Image, progress func(Progress)) func(Progress) {
 	return part(progress, 0, writtenPart)
 }
 
-// deliver has write write an image to dest, or to a temporary layout that is then pushed there. write returns the number of layers.
-// Errors are those of write as they are, and those of a push.
+// deliver has write write an image to dest, or to a temporary layout that is then pushed there.
+// write returns the number of layers. Errors are those of write as they are, and those of a push.
 func (im *Importer) deliver(
 	ctx context.Context, dest reference.Image, opened *Descriptor, access Access, progress func(Progress),
 	write func(to reference.Image, how ocilayout.Options) (layers int, err error),
@@ -132,7 +137,8 @@ func (im *Importer) deliver(
 	return nil
 }
 
-// classifyTemporary finds the kind of a failure to make a directory in tempdir.Shared, and what helps.
+// classifyTemporary finds the kind of a failure to make a directory in tempdir.Shared, and what
+// helps.
 func classifyTemporary(err error) *Error {
 	e := classify(StagePush, err)
 	switch {
@@ -146,7 +152,8 @@ func classifyTemporary(err error) *Error {
 	return e
 }
 
-// newPushDir makes a directory, at path, that a push may take over. It is deleted with dir, which stays ours.
+// newPushDir makes a directory, at path, that a push may take over. It is deleted with dir, which
+// stays ours.
 func newPushDir() (dir *tempdir.Dir, path string, err error) {
 	dir, err = tempdir.New(tempdir.Shared, tempdir.SharedPrefix+"push-")
 	if err != nil {

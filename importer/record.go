@@ -19,7 +19,8 @@ type recorder struct {
 
 func (im *Importer) recorder() recorder { return recorder{repo: im.repo, close: im.closeStaging} }
 
-// changeRecord changes what is recorded of a stored image. Nothing is written, and no lock taken, where that changes nothing.
+// changeRecord changes what is recorded of a stored image. Nothing is written, and no lock taken,
+// where that changes nothing.
 func (im *Importer) changeRecord(ctx context.Context, ref string, image stored.Image, edit func(*stored.Record)) error {
 	n := im.recorder()
 	if !n.changes(ref, image, edit) && !n.hasEarlierNotes(image.Commit) {
@@ -41,8 +42,8 @@ func (n recorder) changes(ref string, image stored.Image, edit func(*stored.Reco
 	return err != nil || before != after
 }
 
-// change changes what is recorded of a stored image, unless that changes nothing or the ref names another image by now. The caller holds
-// the lock that keeps a collection away.
+// change changes what is recorded of a stored image, unless that changes nothing or the ref names
+// another image by now. The caller holds the lock that keeps a collection away.
 func (n recorder) change(ctx context.Context, ref string, image stored.Image, edit func(*stored.Record)) error {
 	if now, err := n.repo.Resolve(ref); err != nil || now != image.Commit {
 		return err
@@ -112,7 +113,8 @@ func stageRecord(st *ostreerepo.Staging, r stored.Record) error {
 	return st.SetRef(reference.RecordRef(r.ImageRef), commit)
 }
 
-// hasEarlierNotes reports whether detached metadata of an image's commit hold what an earlier version of this program wrote.
+// hasEarlierNotes reports whether detached metadata of an image's commit hold what an earlier
+// version of this program wrote.
 func (n recorder) hasEarlierNotes(commit objects.Checksum) bool {
 	detached, err := n.repo.Detached(commit)
 	if err != nil {
@@ -122,10 +124,12 @@ func (n recorder) hasEarlierNotes(commit objects.Checksum) bool {
 	return found
 }
 
-// dropEarlierNotes removes from the detached metadata of an image's commit what an earlier version of this program wrote there, after
-// it was recorded where it belongs, for each image that is this commit. Detached metadata that are empty then, or that nobody can
-// read, are deleted: ostree-prepare-root looks for a signature in those that exist, and finds none. At each moment the file is the
-// one before, the one after, or none. The caller holds the lock that keeps a collection away.
+// dropEarlierNotes removes from the detached metadata of an image's commit what an earlier version
+// of this program wrote there, after it was recorded where it belongs, for each image that is this
+// commit. Detached metadata that are empty then, or that nobody can read, are deleted:
+// ostree-prepare-root looks for a signature in those that exist, and finds none. At each moment the
+// file is the one before, the one after, or none. The caller holds the lock that keeps a collection
+// away.
 func (n recorder) dropEarlierNotes(ctx context.Context, commit objects.Checksum) error {
 	detached, err := n.repo.Detached(commit)
 	switch {
@@ -179,7 +183,8 @@ func (n recorder) moveNotes(ctx context.Context, commit objects.Checksum) error 
 	return n.land(ctx, records...)
 }
 
-// dropAllEarlierNotes is dropEarlierNotes for all commits of images that a ref names, deployments among them.
+// dropAllEarlierNotes is dropEarlierNotes for all commits of images that a ref names, deployments
+// among them.
 func (n recorder) dropAllEarlierNotes(ctx context.Context) error {
 	refs, err := n.repo.Refs("")
 	if err != nil {

@@ -17,8 +17,8 @@ const (
 	earlierText = "ostree-importd.signature-text"
 )
 
-// earlierNotes is what an earlier version has put into the detached metadata of a commit: an update of the images that refs name, and what
-// the check of signatures has said.
+// earlierNotes is what an earlier version has put into the detached metadata of a commit: an update
+// of the images that refs name, and what the check of signatures has said.
 func earlierNotes(newer *testImage, refs ...string) objects.Dict {
 	return objects.Dict{
 		cachedDigest: objects.String(newer.digest.String()), cachedManifest: objects.String(string(newer.rawManifest)),
@@ -27,7 +27,8 @@ func earlierNotes(newer *testImage, refs ...string) objects.Dict {
 	}
 }
 
-// told gives what is told of an image: the version of its update and what the check of signatures has said.
+// told gives what is told of an image: the version of its update and what the check of signatures
+// has said.
 func (h *testHost) told(name string) string {
 	h.Helper()
 	image, err := h.im.Image(h.Context(), name)
@@ -42,8 +43,8 @@ func (h *testHost) told(name string) string {
 	return version + " " + image.VerifyText
 }
 
-// TestEarlierNotesMove: what an earlier version has put into detached metadata is told as before until the next write, which moves it
-// and leaves no detached metadata but those of others.
+// TestEarlierNotesMove: what an earlier version has put into detached metadata is told as before
+// until the next write, which moves it and leaves no detached metadata but those of others.
 func TestEarlierNotesMove(t *testing.T) {
 	first, second := versions(t)
 	const other = "docker://example.com/other:1"
@@ -116,8 +117,8 @@ func TestEarlierNotesMove(t *testing.T) {
 	}
 }
 
-// TestDeployedCommitsLoseEarlierNotes: a collection cleans commits that only a deployment names, too, and leaves commits alone that
-// are no image's.
+// TestDeployedCommitsLoseEarlierNotes: a collection cleans commits that only a deployment names,
+// too, and leaves commits alone that are no image's.
 func TestDeployedCommitsLoseEarlierNotes(t *testing.T) {
 	first, second := versions(t)
 	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, first))
@@ -138,7 +139,8 @@ func TestDeployedCommitsLoseEarlierNotes(t *testing.T) {
 	}
 }
 
-// TestNothingWritesDetachedMetadata: none of what is done with a stored image leaves its commit with detached metadata.
+// TestNothingWritesDetachedMetadata: none of what is done with a stored image leaves its commit
+// with detached metadata.
 func TestNothingWritesDetachedMetadata(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -177,8 +179,8 @@ func TestNothingWritesDetachedMetadata(t *testing.T) {
 	}
 }
 
-// TestRecordsGoWithTheirImages: a record is dropped with its image, or by the next collection where another program has dropped or replaced
-// that, and stays otherwise, whatever ostree prunes.
+// TestRecordsGoWithTheirImages: a record is dropped with its image, or by the next collection where
+// another program has dropped or replaced that, and stays otherwise, whatever ostree prunes.
 func TestRecordsGoWithTheirImages(t *testing.T) {
 	first, second := versions(t)
 	for _, c := range []struct {
@@ -227,7 +229,8 @@ func TestRecordsGoWithTheirImages(t *testing.T) {
 	}
 }
 
-// TestDamagedRecord: a record that cannot be read says nothing of its image, and asking the origin replaces it.
+// TestDamagedRecord: a record that cannot be read says nothing of its image, and asking the origin
+// replaces it.
 func TestDamagedRecord(t *testing.T) {
 	first, second := versions(t)
 	for name, damage := range map[string]func(h *testHost, ref, object string){
@@ -257,8 +260,8 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// TestLaterWord: the last one to have looked at the origin is right, be it this program or the one that writes into
-// detached metadata. What is forgotten is so whoever recorded it.
+// TestLaterWord: the last one to have looked at the origin is right, be it this program or the one
+// that writes into detached metadata. What is forgotten is so whoever recorded it.
 func TestLaterWord(t *testing.T) {
 	first, second := versions(t)
 	third := newImage(t, []string{"f usr/bin/own 3"})

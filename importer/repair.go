@@ -12,7 +12,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// repair mends the images that can be mended, one after the other, and brings res up to date. That an image can't be mended is no error.
+// repair mends the images that can be mended, one after the other, and brings res up to date. That
+// an image can't be mended is no error.
 func (v *verification) repair(ctx context.Context, req VerifyRequest, res *VerifyResult, progress func(Progress)) error {
 	failures := map[string]error{}
 	each := (1 - 2*checkedPart) / float64(len(v.images))
@@ -72,8 +73,8 @@ func (v *verification) names() []string {
 // errReplaced says that an image's ref names another commit than before.
 var errReplaced = errors.New("the image was replaced meanwhile")
 
-// repairImage restores what is damaged of an image, after that was put out of the way, which is done only when the image's source can be
-// had. Only damaged layers are fetched.
+// repairImage restores what is damaged of an image, after that was put out of the way, which is
+// done only when the image's source can be had. Only damaged layers are fetched.
 func (im *Importer) repairImage(ctx context.Context, ref ostreerepo.Ref, req VerifyRequest, res *VerifyResult, progress func(Progress)) error {
 	v, err := im.lookAgain(ctx, ref)
 	if err != nil || v.images[0].State != StateDamaged { // what it shared with another one was mended with that
@@ -134,8 +135,9 @@ func (im *Importer) resumeStored(image *verified, req VerifyRequest) (*Prepared,
 	return p, nil
 }
 
-// makeRoom puts what is damaged of an image out of the way: objects are deleted, commits that lack any are marked as incomplete, and refs of
-// layers whose files hold no checksum are dropped. No import runs meanwhile.
+// makeRoom puts what is damaged of an image out of the way: objects are deleted, commits that lack
+// any are marked as incomplete, and refs of layers whose files hold no checksum are dropped. No
+// import runs meanwhile.
 func (v *verification) makeRoom(ctx context.Context, progress func(Progress)) error {
 	lock, err := v.im.lock(ctx, StageRepair, true, progress)
 	if err != nil {

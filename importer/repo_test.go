@@ -102,7 +102,8 @@ func (h *testHost) paths(rev string) string {
 	return strings.Join(paths, " ")
 }
 
-// checkClean fails the test when the repository has other refs than before or an import left something behind.
+// checkClean fails the test when the repository has other refs than before or an import left
+// something behind.
 func (h *testHost) checkClean(refs string) {
 	h.Helper()
 	if got := h.refs(); got != refs {

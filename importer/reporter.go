@@ -14,8 +14,9 @@ import (
 // sampleInterval is the time between two samples of a running import.
 const sampleInterval = 200 * time.Millisecond
 
-// The parts of an import besides reading layers, as bytes of layers that take about as long to read. On a disk, all that follows
-// takes as long as half of the reading; over a slow network it is less.
+// The parts of an import besides reading layers, as bytes of layers that take about as long to
+// read. On a disk, all that follows takes as long as half of the reading; over a slow network it is
+// less.
 const (
 	// stepWork is for anything that is done once, however small.
 	stepWork = 1 << 20
@@ -26,7 +27,8 @@ const (
 // landingWork is for the landing of so many bytes of layers.
 func landingWork(size uint64) float64 { return stepWork + float64(size)/landingPart }
 
-// reporter keeps the counters of an import and samples them into Progress values, which one goroutine hands out.
+// reporter keeps the counters of an import and samples them into Progress values, which one
+// goroutine hands out.
 type reporter struct {
 	send   func(Progress)
 	stages chan Stage
@@ -79,8 +81,8 @@ func (plan *Plan) Progress() Progress {
 	}
 }
 
-// replan takes the totals from the plan, which has changed or is new. Layers of which more turned out to be here are none that
-// were fetched.
+// replan takes the totals from the plan, which has changed or is new. Layers of which more turned
+// out to be here are none that were fetched.
 func (r *reporter) replan(plan *Plan) {
 	known := plan.Progress()
 	r.mu.Lock()
@@ -173,8 +175,8 @@ func (r *reporter) end(l *runningLayer) {
 	r.done += float64(l.most)
 }
 
-// count takes note of what the running attempt has read. What an earlier one has read beyond that still counts, so that the
-// progress doesn't go back.
+// count takes note of what the running attempt has read. What an earlier one has read beyond that
+// still counts, so that the progress doesn't go back.
 func (l *runningLayer) count() { l.most = max(l.most, min(l.bytes.Load(), l.size)) }
 
 // begun takes note of a stage that begins. r.mu is held.

@@ -12,8 +12,8 @@ type Result struct {
 	BaseCommit     *string       `json:"base-commit"`           // the OSTree commit inside; null: a plain image has none
 	VerifyText     string        `json:"verify-text,omitempty"` // what the check of that commit's signatures said
 	AlreadyPresent bool          `json:"already-present"`
-	// Changed says that the image's name stands for another commit than before, which is true of a new name too. With Request.NoRef
-	// it says that a layer was fetched.
+	// Changed says that the image's name stands for another commit than before, which is true of a
+	// new name too. With Request.NoRef it says that a layer was fetched.
 	Changed bool `json:"changed"`
 	// From is what the name stood for before; null: nothing. To is what it stands for now.
 	From *ImageVersion `json:"from"`

@@ -13,7 +13,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// uncompressed gives the image with its layers as they are without compression, and so under other digests.
+// uncompressed gives the image with its layers as they are without compression, and so under other
+// digests.
 func uncompressed(t testing.TB, archives ...[]byte) *testImage {
 	t.Helper()
 	image := imageOf(t, archives...)

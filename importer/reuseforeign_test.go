@@ -11,11 +11,13 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// TestReuseForeignLayers: after another program has pulled an image, a pull of its next version fetches each layer that this program has
-// not verified, unless it is told to take them as they are. Then the image is marked, and the next pull without that repairs it.
+// TestReuseForeignLayers: after another program has pulled an image, a pull of its next version
+// fetches each layer that this program has not verified, unless it is told to take them as they
+// are. Then the image is marked, and the next pull without that repairs it.
 func TestReuseForeignLayers(t *testing.T) {
 	lower := []string{"f usr/bin/new 1", "f usr/share/app/data data"}
-	// The other program does not tell that the archive lists no directory: its own have another mode and owner than the commit's.
+	// The other program does not tell that the archive lists no directory: its own have another
+	// mode and owner than the commit's.
 	foreign := []string{"d . 700 7", "d usr 700 7", "d usr/bin 700 7", "f usr/bin/new 1", "d usr/share 755", "d usr/share/app 750", "f usr/share/app/data data"}
 	s := newSystem(t, plainSystem)
 	first, second := s.image(2, lower), s.image(2, lower, []string{"f usr/bin/newer 2", "f usr/share/app/.wh.data"})
@@ -116,7 +118,8 @@ func TestReuseForeignLayers(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestReuseForeignLayersFetchesTheRest: what is no other program's layer is not reused: one that it has rewritten, or a layer of another kind.
+// TestReuseForeignLayersFetchesTheRest: what is no other program's layer is not reused: one that it
+// has rewritten, or a layer of another kind.
 func TestReuseForeignLayersFetchesTheRest(t *testing.T) {
 	s := newSystem(t, plainSystem)
 	image := s.image(0, []string{"d . 755", "d usr 755", "f usr/new 1"})
@@ -158,7 +161,8 @@ func TestReuseForeignLayersOrVerified(t *testing.T) {
 	}
 }
 
-// TestRepairOfReusedLayers: an image that is made of another program's layers is repaired as it was made.
+// TestRepairOfReusedLayers: an image that is made of another program's layers is repaired as it was
+// made.
 func TestRepairOfReusedLayers(t *testing.T) {
 	layer := []string{"d . 755", "d usr 755", "d usr/bin 755", "f usr/bin/new 1"}
 	s := newSystem(t, plainSystem)

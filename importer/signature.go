@@ -40,12 +40,14 @@ func (p *Prepared) checkVouchable() error {
 	}
 }
 
-// vouched reports whether the commit that the repository holds of the image may be used as far as signatures go.
+// vouched reports whether the commit that the repository holds of the image may be used as far as
+// signatures go.
 func (p *Prepared) vouched() bool {
 	return p.voucher.who.Kind != reference.Remote || p.plan.BaseCommit != "" && p.plan.BaseCommit == p.voucher.commit.String()
 }
 
-// vouchedFor reports whether a stored image may be used as far as signatures go: it must be built on the commit that was vouched for.
+// vouchedFor reports whether a stored image may be used as far as signatures go: it must be built
+// on the commit that was vouched for.
 func (p *Prepared) vouchedFor(s stored.Image) bool {
 	return p.voucher.who.Kind != reference.Remote || p.vouched() && s.Object.Parent == p.voucher.commit
 }
@@ -102,8 +104,8 @@ func (p *Prepared) setSignatureText(r *stored.Record) {
 	}
 }
 
-// noteSignature keeps what the check of signatures has said of an image that is stored already. It is for people's information only. The
-// caller holds the lock that keeps a collection away.
+// noteSignature keeps what the check of signatures has said of an image that is stored already. It
+// is for people's information only. The caller holds the lock that keeps a collection away.
 func (p *Prepared) noteSignature(ctx context.Context) {
 	commit, err := objects.ParseChecksum(p.plan.Commit)
 	if err == nil {

@@ -150,8 +150,8 @@ func sameDigests(a, b []digest.Digest) bool {
 	return len(a) == len(b)
 }
 
-// TestSignatureTextIsNoDetachedMetadata: what the check says is told of the image, and what others have put into the detached metadata of
-// its commit stays as it is.
+// TestSignatureTextIsNoDetachedMetadata: what the check says is told of the image, and what others
+// have put into the detached metadata of its commit stays as it is.
 func TestSignatureTextIsNoDetachedMetadata(t *testing.T) {
 	key := newSigningKey(t)
 	s := newSystem(t, plainSystem)
@@ -176,7 +176,8 @@ func TestSignatureTextIsNoDetachedMetadata(t *testing.T) {
 	}
 }
 
-// TestStrictPolicy: the policy is asked of the source, so an image that is stored is opened as well.
+// TestStrictPolicy: the policy is asked of the source, so an image that is stored is opened as
+// well.
 func TestStrictPolicy(t *testing.T) {
 	image := twoLayers(t)
 	name := "docker://example.com/os@" + image.digest.String()

@@ -98,8 +98,8 @@ func newImage(t testing.TB, layers ...[]string) *testImage {
 	return imageOf(t, archivesOf(t, layers)...)
 }
 
-// archivesOf makes an archive of each layer. A layer that is like the one before it shares its archive,
-// since making hundreds of the same takes minutes under the race detector.
+// archivesOf makes an archive of each layer. A layer that is like the one before it shares its
+// archive, since making hundreds of the same takes minutes under the race detector.
 func archivesOf(t testing.TB, layers [][]string) [][]byte {
 	t.Helper()
 	archives := make([][]byte, len(layers))

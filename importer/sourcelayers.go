@@ -10,15 +10,17 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/blob"
 )
 
-// sourceLayers knows how a source stores the layers of an image. It asks once, when the first layer is wanted.
+// sourceLayers knows how a source stores the layers of an image. It asks once, when the first layer
+// is wanted.
 type sourceLayers struct {
 	once   sync.Once
 	layers []ocispec.Descriptor // nil: as the manifest says
 	err    error
 }
 
-// layer gives what to ask the source for, and what has to come then. Whatever the source says, it is content with the layer's diff ID: a
-// blob with another digest than the manifest's is accepted only when that digest is the diff ID.
+// layer gives what to ask the source for, and what has to come then. Whatever the source says, it
+// is content with the layer's diff ID: a blob with another digest than the manifest's is accepted
+// only when that digest is the diff ID.
 func (s *sourceLayers) layer(ctx context.Context, source Source, index int, l LayerPlan) (blob.Layer, error) {
 	want := blob.Layer{
 		Descriptor: ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: int64(l.Size)},

@@ -11,11 +11,13 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// annotationUncompressed is the annotation by which some builders tell the size of a layer's uncompressed archive, in bytes.
+// annotationUncompressed is the annotation by which some builders tell the size of a layer's
+// uncompressed archive, in bytes.
 const annotationUncompressed = "io.containers.estargz.uncompressed-size"
 
-// checkSpace refuses to begin with layers that can't fit. What a compressed layer takes is known only where the image says so;
-// else it counts with the size of its blob, less than which it hardly takes.
+// checkSpace refuses to begin with layers that can't fit. What a compressed layer takes is known
+// only where the image says so; else it counts with the size of its blob, less than which it hardly
+// takes.
 func (im *Importer) checkSpace(plan *Plan) error {
 	m, _, err := plan.documents()
 	if err != nil {

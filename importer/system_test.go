@@ -16,7 +16,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// system is a commit that the ostree command has made, in a repository of its own, to be encapsulated.
+// system is a commit that the ostree command has made, in a repository of its own, to be
+// encapsulated.
 type system struct {
 	testing.TB
 	repo   *ostreerepo.Repo
@@ -32,7 +33,8 @@ var plainSystem = []string{
 	"d usr/lib 755", "f usr/lib/libc the library", "l usr/lib/libc.so libc", "l lib usr/lib", "d var 755", "d sysroot 755", "l ostree sysroot/ostree",
 }
 
-// newSystem commits a tree that is written as the layers of a testImage are, with more options for the ostree command.
+// newSystem commits a tree that is written as the layers of a testImage are, with more options for
+// the ostree command.
 func newSystem(t testing.TB, lines []string, options ...string) *system {
 	t.Helper()
 	dir := t.TempDir()

@@ -9,9 +9,10 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// Unencapsulate brings the OSTree commit inside an image into the repository, as Import does with an image that holds nothing else, but
-// records no image. With a ref it collects what nothing needs any more, as Import does: the commit's layers too. The error has KindNotEncapsulated for an image without a commit, or with layers above it, which are no part of that.
-// progress is as in Import.
+// Unencapsulate brings the OSTree commit inside an image into the repository, as Import does with
+// an image that holds nothing else, but records no image. With a ref it collects what nothing needs
+// any more, as Import does: the commit's layers too. The error has KindNotEncapsulated for an image
+// without a commit, or with layers above it, which are no part of that. progress is as in Import.
 func (im *Importer) Unencapsulate(ctx context.Context, req UnencapsulateRequest, progress func(Progress)) (*UnencapsulateResult, error) {
 	if err := im.checkWriteRef(req.Ref); err != nil {
 		return nil, err

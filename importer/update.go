@@ -11,8 +11,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// CheckUpdate tells whether an image's name stands for another manifest at its origin than the stored one, and records that
-// beside the stored image; with Offline it tells what is recorded, and with Forget it drops that. It fetches no layers.
+// CheckUpdate tells whether an image's name stands for another manifest at its origin than the
+// stored one, and records that beside the stored image; with Offline it tells what is recorded, and
+// with Forget it drops that. It fetches no layers.
 func (im *Importer) CheckUpdate(ctx context.Context, req UpdateRequest) (*Update, error) {
 	image, err := im.storedImage(req.Image)
 	if KindOf(err) == KindNoSuchImage && req.NotStored && !req.Offline && !req.Forget {
@@ -95,7 +96,8 @@ func (im *Importer) recordedUpdate(ctx context.Context, image namedImage) (*Upda
 	return update, nil
 }
 
-// describeUpdate describes a recorded newer image. What is to be fetched is what an import finds that is to be fetched.
+// describeUpdate describes a recorded newer image. What is to be fetched is what an import finds
+// that is to be fetched.
 func (im *Importer) describeUpdate(ctx context.Context, newer *stored.Image) *Update {
 	update := &Update{Available: true, ManifestDigest: newer.Digest, Version: newer.Config.Version()}
 	update.Created, _ = document.Created(newer.Manifest, newer.Config)
@@ -118,9 +120,10 @@ func (plan *Plan) forgetLayers() {
 	plan.count()
 }
 
-// noteUpdate records what the name of a stored image stands for at its origin, or that it is what is stored. An image that is
-// imported from another name than it is recorded under is no news of that name. That it can't be recorded, as on a read-only file
-// system, is no failure of finding it out.
+// noteUpdate records what the name of a stored image stands for at its origin, or that it is what
+// is stored. An image that is imported from another name than it is recorded under is no news of
+// that name. That it can't be recorded, as on a read-only file system, is no failure of finding it
+// out.
 func (p *Prepared) noteUpdate(ctx context.Context, origin reference.Image) {
 	ref, err := reference.ImageRef(origin)
 	if err != nil || ref != p.plan.ImageRef {

@@ -16,7 +16,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// TestRecordsOfOthers: another importer's record is about every name of the commit, and one that makes no sense about none.
+// TestRecordsOfOthers: another importer's record is about every name of the commit, and one that
+// makes no sense about none.
 func TestRecordsOfOthers(t *testing.T) {
 	first, second := versions(t)
 	record := func(change func(objects.Dict)) func(h *testHost) {
@@ -90,7 +91,8 @@ func (h *testHost) checkRecordedAnew(record func(*testHost), now *testImage, wan
 	}
 }
 
-// TestUpdateOnReadOnly: on a file system that can't be written an update is found, not recorded, and that is logged.
+// TestUpdateOnReadOnly: on a file system that can't be written an update is found, not recorded,
+// and that is logged.
 func TestUpdateOnReadOnly(t *testing.T) {
 	first, second := versions(t)
 	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, first))
@@ -126,7 +128,8 @@ func TestUpdateOnReadOnly(t *testing.T) {
 	h.checkClean(h.refs())
 }
 
-// TestUpdateOnFull: on a file system that is full an update is found, not recorded, and that is logged.
+// TestUpdateOnFull: on a file system that is full an update is found, not recorded, and that is
+// logged.
 func TestUpdateOnFull(t *testing.T) {
 	needs.Root(t)
 	first, second := versions(t)

@@ -54,7 +54,8 @@ func (h *testHost) setDetached(ref string, detached objects.Dict) {
 	h.must(st.Close())
 }
 
-// detached gives the keys of the detached metadata of a commit, sorted; "none" where it has no such object.
+// detached gives the keys of the detached metadata of a commit, sorted; "none" where it has no such
+// object.
 func (h *testHost) detached(commit string) string {
 	h.Helper()
 	detached, err := h.repo.Detached(mustChecksum(h, commit))
@@ -196,7 +197,8 @@ func TestPrepareNotesUpdate(t *testing.T) {
 	}
 }
 
-// TestUpdateOfAnEarlierTime: the commit of an image that comes back may be there still, with what was newer at that time.
+// TestUpdateOfAnEarlierTime: the commit of an image that comes back may be there still, with what
+// was newer at that time.
 func TestUpdateOfAnEarlierTime(t *testing.T) {
 	first, second := versions(t)
 	h := newHost(t, ostreerepo.ModeBareUser, newRegistry(testName, first))
@@ -213,7 +215,8 @@ func TestUpdateOfAnEarlierTime(t *testing.T) {
 	}
 }
 
-// TestUpdateOfOneName: an image under two names is one commit, but what is new for one name is not for the other.
+// TestUpdateOfOneName: an image under two names is one commit, but what is new for one name is not
+// for the other.
 func TestUpdateOfOneName(t *testing.T) {
 	first, second := versions(t)
 	third := newImage(t, []string{"f usr/bin/own 3"})
@@ -291,7 +294,8 @@ func TestCheckUpdateErrors(t *testing.T) {
 	}
 }
 
-// TestUpdateOfAnImageThatIsNotStored: all that its origin has is news, less the layers that are here.
+// TestUpdateOfAnImageThatIsNotStored: all that its origin has is news, less the layers that are
+// here.
 func TestUpdateOfAnImageThatIsNotStored(t *testing.T) {
 	first, second := versions(t)
 	const other = "docker://example.com/other:1"

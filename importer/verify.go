@@ -17,12 +17,14 @@ import (
 // maxDamage is how many damages of one image are listed.
 const maxDamage = 1000
 
-// checkedPart is how much of a verification that repairs is done after its first check, and left before its second one.
+// checkedPart is how much of a verification that repairs is done after its first check, and left
+// before its second one.
 const checkedPart = 0.3
 
-// Verify reads every object of the images, and makes their merges once more and compares them with what is stored. With Repair
-// it fetches damaged layers again, lands them, and verifies again. Damage is a result, no error, and so is what could not be checked. The
-// check itself writes nothing. progress may be nil.
+// Verify reads every object of the images, and makes their merges once more and compares them with
+// what is stored. With Repair it fetches damaged layers again, lands them, and verifies again.
+// Damage is a result, no error, and so is what could not be checked. The check itself writes
+// nothing. progress may be nil.
 func (im *Importer) Verify(ctx context.Context, req VerifyRequest, progress func(Progress)) (*VerifyResult, error) {
 	im.Sweep(ctx)
 	progress = steady(progress)
@@ -57,7 +59,8 @@ func (im *Importer) look(ctx context.Context, names []string, progress func(Prog
 	return im.check(ctx, refs, progress)
 }
 
-// imagesToVerify gives the refs of the named images, or of all. Those that are not stored are an error.
+// imagesToVerify gives the refs of the named images, or of all. Those that are not stored are an
+// error.
 func (im *Importer) imagesToVerify(names []string) ([]ostreerepo.Ref, error) {
 	all, err := im.repo.Refs(reference.ImagePrefix)
 	if err != nil {
@@ -100,7 +103,8 @@ type verified struct {
 	layers []stored.Layer // as far as they could be read
 	merge  bool           // the merge commit is damaged, or not what the layers give
 	bad    map[int]bool   // layers that are damaged, by index
-	// unknown is set when the manifest can't be read, so that nobody knows what belongs to the image.
+	// unknown is set when the manifest can't be read, so that nobody knows what belongs to the
+	// image.
 	unknown bool
 }
 
@@ -219,8 +223,9 @@ func (v *verification) judgeObjects(ctx context.Context, image *verified) error 
 	return v.compareMerge(ctx, image)
 }
 
-// judgeLayers lists what is wrong with the layers, and gives the objects concerned. The contents of an encapsulated commit are in the
-// chunks, but only the commit, in the first layer, knows their paths.
+// judgeLayers lists what is wrong with the layers, and gives the objects concerned. The contents of
+// an encapsulated commit are in the chunks, but only the commit, in the first layer, knows their
+// paths.
 func (v *verification) judgeLayers(ctx context.Context, image *verified) (explained map[check.Object]bool, err error) {
 	kinds := image.image.Kinds()
 	explained, inChunk := map[check.Object]bool{}, map[check.Object]int{}
@@ -272,7 +277,8 @@ func (image *verified) notChecked(reason string) {
 	}
 }
 
-// fail notes a damage that an error has shown, unless the error is about the machine. layer counts from 1; 0 is none.
+// fail notes a damage that an error has shown, unless the error is about the machine. layer counts
+// from 1; 0 is none.
 func (image *verified) fail(layer int, d Damage, err error) {
 	switch {
 	case check.NotChecked(err):
@@ -303,7 +309,8 @@ func (image *verified) noteLayer(index int, d Damage) {
 	image.note(d)
 }
 
-// compareMerge makes the merge of an image once more. Other importers merge by other rules, so that of theirs nothing can be said.
+// compareMerge makes the merge of an image once more. Other importers merge by other rules, so that
+// of theirs nothing can be said.
 func (v *verification) compareMerge(ctx context.Context, image *verified) error {
 	if !makingOf(&image.image).here || image.refetched() {
 		return nil
@@ -330,7 +337,8 @@ func (v *verification) compareMerge(ctx context.Context, image *verified) error 
 	return nil
 }
 
-// refetched tells whether layers that the image was made of unverified were fetched since, so that merging them says nothing.
+// refetched tells whether layers that the image was made of unverified were fetched since, so that
+// merging them says nothing.
 func (image *verified) refetched() bool {
 	for i, l := range image.layers {
 		if slices.Contains(image.image.Unverified, image.image.Manifest.Layers[i].Digest) && !l.IsForeign() {
@@ -340,7 +348,8 @@ func (image *verified) refetched() bool {
 	return false
 }
 
-// errOtherRules says that a merge can't be repeated because this program would import the layers otherwise today.
+// errOtherRules says that a merge can't be repeated because this program would import the layers
+// otherwise today.
 var errOtherRules = errors.New("the layers were imported by other rules than today's")
 
 // remerge gives the commit that an image's layers give, without keeping it.

@@ -42,7 +42,8 @@ func states(res *VerifyResult) string {
 	return strings.Join(list, " ")
 }
 
-// objectAt is the path of the object that a commit has at a path; of the kind file, dirtree or dirmeta.
+// objectAt is the path of the object that a commit has at a path; of the kind file, dirtree or
+// dirmeta.
 func (h *testHost) objectAt(rev, path string, kind objects.Kind) string {
 	h.Helper()
 	c, err := h.repo.Resolve(rev)
@@ -181,8 +182,8 @@ func TestVerifyAndRepair(t *testing.T) {
 	}
 }
 
-// checkDamage compares the first damage of an image with what is expected: the index of the layer, the path, and a part of the
-// problem.
+// checkDamage compares the first damage of an image with what is expected: the index of the layer,
+// the path, and a part of the problem.
 func checkDamage(t *testing.T, image VerifiedImage, want string) {
 	t.Helper()
 	if want == "" {
@@ -246,7 +247,8 @@ func TestVerifyWhatCannotBeRepaired(t *testing.T) {
 	}
 }
 
-// TestRepairOfShared mends one of two images that share what is damaged: so the other one is mended too.
+// TestRepairOfShared mends one of two images that share what is damaged: so the other one is mended
+// too.
 func TestRepairOfShared(t *testing.T) {
 	const one, two = "docker://example.com/os:1", "docker://example.com/os:2"
 	h := repairHost(t, ostreerepo.ModeBareUser)

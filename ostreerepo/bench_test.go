@@ -14,7 +14,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// BenchmarkWriteFile writes files with different content from as many goroutines as there are processors.
+// BenchmarkWriteFile writes files with different content from as many goroutines as there are
+// processors.
 func BenchmarkWriteFile(b *testing.B) {
 	for _, mode := range modes {
 		for _, size := range []int{100, 4 << 10, 64 << 10, 4 << 20} {

@@ -16,7 +16,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/command"
 )
 
-// fakeOstree writes a shell script that stands in for the command: it knows --version, and body is the rest.
+// fakeOstree writes a shell script that stands in for the command: it knows --version, and body is
+// the rest.
 func fakeOstree(t *testing.T, body string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ostree")
@@ -132,7 +133,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestCommandErrors is about causes that libostree only words. The words are its own and those of strerror.
+// TestCommandErrors is about causes that libostree only words. The words are its own and those of
+// strerror.
 func TestCommandErrors(t *testing.T) {
 	for words, want := range map[string]error{
 		"error: Writing content object: fallocate: No space left on device":               ostreerepo.ErrNoSpace,
@@ -179,8 +181,9 @@ func TestCommandEnvironment(t *testing.T) {
 	}
 }
 
-// TestCommandIsStopped cancels a command that has started a process of its own: both must get SIGTERM, and the error is
-// that of the context. A command that does not end then would be killed after ten seconds.
+// TestCommandIsStopped cancels a command that has started a process of its own: both must get
+// SIGTERM, and the error is that of the context. A command that does not end then would be killed
+// after ten seconds.
 func TestCommandIsStopped(t *testing.T) {
 	started := filepath.Join(t.TempDir(), "started")
 	if err := unix.Mkfifo(started, 0o600); err != nil {

@@ -7,16 +7,17 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Bounds of a tree that Complete accepts. A few objects are enough to describe a tree of any size, since a directory may stand in it
-// many times, and whoever walks all its paths would never end.
+// Bounds of a tree that Complete accepts. A few objects are enough to describe a tree of any size,
+// since a directory may stand in it many times, and whoever walks all its paths would never end.
 const (
 	maxTreePath    = 4096     // bytes of the longest path
 	maxTreeEntries = 64 << 20 // paths
 )
 
-// Complete returns nil if every object that the commit reaches, except for its parent, is in the staging or in the repository: all that
-// Land needs. It reads the directories and only looks for the files. The error for the first that is missing wraps ErrNoObject and
-// names its path. Other errors: ErrCorrupted, the cause that ctx ended of.
+// Complete returns nil if every object that the commit reaches, except for its parent, is in the
+// staging or in the repository: all that Land needs. It reads the directories and only looks for
+// the files. The error for the first that is missing wraps ErrNoObject and names its path. Other
+// errors: ErrCorrupted, the cause that ctx ended of.
 func (s *Staging) Complete(ctx context.Context, commit objects.Checksum) error {
 	c, err := s.Commit(commit)
 	if err == nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// stageNested writes a commit with files at /file and /usr/lib/file, and gives the object of each path.
+// stageNested writes a commit with files at /file and /usr/lib/file, and gives the object of each
+// path.
 func stageNested(t *testing.T, s *ostreerepo.Staging) (c objects.Checksum, paths map[string]string) {
 	t.Helper()
 	file, err := s.WriteFile(objects.FileHeader{Mode: unix.S_IFREG}, 4, strings.NewReader("file"))

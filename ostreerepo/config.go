@@ -52,8 +52,9 @@ func readConfig(path string) (config, error) {
 	return conf, nil
 }
 
-// KeyFileGroup returns the keys of a group of a GLib key file with their values as they are written: escapes are not resolved. As in GLib
-// the last of several equal keys counts. Lines that a key file can't have are passed over.
+// KeyFileGroup returns the keys of a group of a GLib key file with their values as they are
+// written: escapes are not resolved. As in GLib the last of several equal keys counts. Lines that a
+// key file can't have are passed over.
 func KeyFileGroup(text, group string) map[string]string {
 	keys := make(map[string]string)
 	inside := false

@@ -22,14 +22,15 @@ const bareUserAttr = "user.ostreemeta"
 // maxArchiveHeader bounds the header of a file in an archive repository, in bytes.
 const maxArchiveHeader = 10 << 20
 
-// OpenFile opens a content object: a regular file or a symlink, which has no content. The reader must be closed. It verifies
-// the checksum: where the content is not right Read returns ErrCorrupted in place of io.EOF. Errors: ErrNoObject,
-// ErrCorrupted.
+// OpenFile opens a content object: a regular file or a symlink, which has no content. The reader
+// must be closed. It verifies the checksum: where the content is not right Read returns
+// ErrCorrupted in place of io.EOF. Errors: ErrNoObject, ErrCorrupted.
 func (r *Repo) OpenFile(c objects.Checksum) (objects.FileHeader, io.ReadCloser, error) {
 	return openFile(r.config.mode, r.objectPath(objects.KindFile, c), c)
 }
 
-// OpenFile opens a content object of the staging or of the repository, as Repo.OpenFile does. Errors: ErrNoObject, ErrCorrupted.
+// OpenFile opens a content object of the staging or of the repository, as Repo.OpenFile does.
+// Errors: ErrNoObject, ErrCorrupted.
 func (s *Staging) OpenFile(c objects.Checksum) (objects.FileHeader, io.ReadCloser, error) {
 	h, content, err := openFile(s.repo.config.mode, s.objectPath(objects.KindFile, c), c)
 	if errors.Is(err, ErrNoObject) {
@@ -69,8 +70,8 @@ func openFile(mode Mode, path string, c objects.Checksum) (objects.FileHeader, i
 	return h, verified, nil
 }
 
-// fileHeader reads the header of a content object and not its content, so that nothing is verified, in a
-// repository of mode bare-user or archive. Errors: ErrNoObject, ErrCorrupted.
+// fileHeader reads the header of a content object and not its content, so that nothing is verified,
+// in a repository of mode bare-user or archive. Errors: ErrNoObject, ErrCorrupted.
 func (r *Repo) fileHeader(c objects.Checksum) (objects.FileHeader, error) {
 	h, err := readHeader(r.config.mode, r.objectPath(objects.KindFile, c))
 	var broken brokenError
@@ -103,7 +104,8 @@ func broken(format string, args ...any) error {
 	return brokenError{fmt.Errorf(format, args...)}
 }
 
-// verifiedReader returns ErrCorrupted in place of io.EOF if what was read does not have the wanted checksum.
+// verifiedReader returns ErrCorrupted in place of io.EOF if what was read does not have the wanted
+// checksum.
 type verifiedReader struct {
 	content io.ReadCloser
 	hash    hash.Hash
@@ -212,7 +214,8 @@ func readXattrs(list func([]byte) (int, error), get func(string, []byte) (int, e
 	return xattrs.Canonical(), nil
 }
 
-// readAttr asks for a size and then for that many bytes. Objects do not change, so that the size does not either.
+// readAttr asks for a size and then for that many bytes. Objects do not change, so that the size
+// does not either.
 func readAttr(get func([]byte) (int, error)) ([]byte, error) {
 	size, err := get(nil)
 	if err != nil || size == 0 {

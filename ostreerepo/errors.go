@@ -21,12 +21,13 @@ var (
 	ErrMismatch = errors.New("the object has another checksum")
 	// ErrInvalid says that an object is not what its kind or the repository's mode allows.
 	ErrInvalid = errors.New("the object is not valid")
-	// ErrNotKept says that a file of a bare repository, once written, does not have the owner, mode or extended attributes
-	// that it was given.
+	// ErrNotKept says that a file of a bare repository, once written, does not have the owner, mode
+	// or extended attributes that it was given.
 	ErrNotKept = errors.New("the repository's file system does not keep what the file was given")
 	// ErrToolMissing says that the ostree command can't be found.
 	ErrToolMissing = errors.New("the ostree command is missing")
-	// ErrNoSpace says that the repository's file system, or a quota, is full, or as full as the repository's configuration allows.
+	// ErrNoSpace says that the repository's file system, or a quota, is full, or as full as the
+	// repository's configuration allows.
 	ErrNoSpace = errors.New("not enough free space for the repository")
 	// ErrReadOnly says that the repository is on a file system that is mounted read-only.
 	ErrReadOnly = errors.New("the repository is read-only")

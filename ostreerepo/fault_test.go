@@ -47,7 +47,8 @@ func createIn(t *testing.T, dir string) *ostreerepo.Repo {
 	return repo
 }
 
-// TestNoSpace fills a small file system as far as that goes, or as the repository's configuration lets us.
+// TestNoSpace fills a small file system as far as that goes, or as the repository's configuration
+// lets us.
 func TestNoSpace(t *testing.T) {
 	const total = 8 << 20
 	tests := []struct {
@@ -280,7 +281,8 @@ func TestFailedLand(t *testing.T) {
 	}
 }
 
-// TestStoppedLand stops the command sooner and later: either the ref is there with all that it reaches, or it is not there.
+// TestStoppedLand stops the command sooner and later: either the ref is there with all that it
+// reaches, or it is not there.
 func TestStoppedLand(t *testing.T) {
 	repo := newRepo(t, ostreerepo.ModeBare)
 	s := newStaging(t, repo)
@@ -323,7 +325,8 @@ func TestLandNothing(t *testing.T) {
 	}
 }
 
-// TestLandWhatIsThere lands a ref whose commit is in the repository only, and one that the commit's author bound otherwise.
+// TestLandWhatIsThere lands a ref whose commit is in the repository only, and one that the commit's
+// author bound otherwise.
 func TestLandWhatIsThere(t *testing.T) {
 	repo := newRepo(t, ostreerepo.ModeBareUser)
 	first := newStaging(t, repo)

@@ -34,9 +34,10 @@ type garbageObject struct {
 	bytes uint64
 }
 
-// Garbage finds the objects that Prune would delete if the refs that without names didn't exist. Parents of commits count as
-// reached, as far as they are there; of a commit that ostree knows to be incomplete, what is there. Errors: ErrNoObject and
-// ErrCorrupted for a commit or directory that keeps Prune from doing its work.
+// Garbage finds the objects that Prune would delete if the refs that without names didn't exist.
+// Parents of commits count as reached, as far as they are there; of a commit that ostree knows to
+// be incomplete, what is there. Errors: ErrNoObject and ErrCorrupted for a commit or directory that
+// keeps Prune from doing its work.
 func (r *Repo) Garbage(ctx context.Context, without map[string]bool) (*Garbage, error) {
 	reached, err := r.reached(ctx, without)
 	if err != nil {
@@ -49,9 +50,9 @@ func (r *Repo) Garbage(ctx context.Context, without map[string]bool) (*Garbage, 
 	return g, nil
 }
 
-// Prune deletes the garbage, as Repo.Prune does, after it has marked its commits as incomplete: ostree
-// deletes objects in no order, and of a commit that a killed one leaves it would otherwise take for
-// granted that all is there.
+// Prune deletes the garbage, as Repo.Prune does, after it has marked its commits as incomplete:
+// ostree deletes objects in no order, and of a commit that a killed one leaves it would otherwise
+// take for granted that all is there.
 func (g *Garbage) Prune(ctx context.Context) error {
 	for _, object := range g.paths {
 		name := strings.Replace(object.path, "/", "", 1)

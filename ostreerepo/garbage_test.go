@@ -12,7 +12,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// commitFiles commits files with these contents under a ref. The second and later commits of a ref have a parent.
+// commitFiles commits files with these contents under a ref. The second and later commits of a ref
+// have a parent.
 func commitFiles(t *testing.T, repo *ostreerepo.Repo, ref string, contents ...string) objects.Checksum {
 	t.Helper()
 	dir := t.TempDir()

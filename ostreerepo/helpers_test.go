@@ -57,7 +57,8 @@ func newStaging(t testing.TB, repo *ostreerepo.Repo) *ostreerepo.Staging {
 	return s
 }
 
-// makeTree fills dir with what a layer may hold: owners, modes, extended attributes, symlinks, small and large files.
+// makeTree fills dir with what a layer may hold: owners, modes, extended attributes, symlinks,
+// small and large files.
 func makeTree(t testing.TB, dir string) {
 	t.Helper()
 	needs.Root(t)
@@ -114,7 +115,8 @@ func makeTree(t testing.TB, dir string) {
 	}
 }
 
-// stageDir writes what is in a directory into the staging, and returns the checksums of its dirtree and dirmeta.
+// stageDir writes what is in a directory into the staging, and returns the checksums of its dirtree
+// and dirmeta.
 func stageDir(t testing.TB, s *ostreerepo.Staging, dir string) (tree, meta objects.Checksum) {
 	t.Helper()
 	var d objects.DirTree
@@ -234,7 +236,8 @@ func cliCommit(t testing.TB, repo *ostreerepo.Repo, ref, dir string) objects.Che
 	return c
 }
 
-// checkClean asserts that fsck finds nothing, and that neither a staging nor a partial commit is left.
+// checkClean asserts that fsck finds nothing, and that neither a staging nor a partial commit is
+// left.
 func checkClean(t testing.TB, repo *ostreerepo.Repo) {
 	t.Helper()
 	if err := repo.Fsck(t.Context()); err != nil {

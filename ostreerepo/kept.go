@@ -13,8 +13,8 @@ import (
 // and does not let go of it.
 const selinuxAttr = "security.selinux"
 
-// checkKept compares what was read back of a new file with what it was given: ErrNotKept. A label that
-// the file was not given does not count, because every file has one where SELinux is on.
+// checkKept compares what was read back of a new file with what it was given: ErrNotKept. A label
+// that the file was not given does not count, because every file has one where SELinux is on.
 func checkKept(given, got objects.FileHeader) error {
 	if !slices.ContainsFunc(given.Xattrs, isLabel) {
 		got.Xattrs = slices.DeleteFunc(got.Xattrs, isLabel)
@@ -27,8 +27,8 @@ func checkKept(given, got objects.FileHeader) error {
 
 func isLabel(attr objects.Xattr) bool { return attr.Name == selinuxAttr }
 
-// checkSame returns an error that names what a file system makes of a file's owner, mode and extended
-// attributes, unless it is just that. Extended attributes are sorted.
+// checkSame returns an error that names what a file system makes of a file's owner, mode and
+// extended attributes, unless it is just that. Extended attributes are sorted.
 func checkSame(given, got objects.FileHeader) error {
 	switch {
 	case given.UID != got.UID || given.GID != got.GID:

@@ -40,7 +40,8 @@ var odd = map[string]objects.FileHeader{
 	"empty default list":   withAttr(0o644, objects.XattrDefaultACL, accessList()),
 }
 
-// TestOddFiles writes headers that are not canonical, and wants the same sound object in every mode.
+// TestOddFiles writes headers that are not canonical, and wants the same sound object in every
+// mode.
 func TestOddFiles(t *testing.T) {
 	needs.Root(t)
 	first := make(map[string]objects.Checksum)

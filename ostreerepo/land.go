@@ -15,22 +15,26 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Commit reads a commit object of the staging or of the repository. Errors: ErrNoObject, ErrCorrupted.
+// Commit reads a commit object of the staging or of the repository. Errors: ErrNoObject,
+// ErrCorrupted.
 func (s *Staging) Commit(c objects.Checksum) (objects.Commit, error) {
 	return readStaged(s, objects.KindCommit, c, objects.ParseCommit, s.repo.Commit)
 }
 
-// DirTree reads a dirtree object of the staging or of the repository. Errors: ErrNoObject, ErrCorrupted.
+// DirTree reads a dirtree object of the staging or of the repository. Errors: ErrNoObject,
+// ErrCorrupted.
 func (s *Staging) DirTree(c objects.Checksum) (objects.DirTree, error) {
 	return readStaged(s, objects.KindDirTree, c, objects.ParseDirTree, s.repo.DirTree)
 }
 
-// DirMeta reads a dirmeta object of the staging or of the repository. Errors: ErrNoObject, ErrCorrupted.
+// DirMeta reads a dirmeta object of the staging or of the repository. Errors: ErrNoObject,
+// ErrCorrupted.
 func (s *Staging) DirMeta(c objects.Checksum) (objects.DirMeta, error) {
 	return readStaged(s, objects.KindDirMeta, c, objects.ParseDirMeta, s.repo.DirMeta)
 }
 
-// Detached reads the detached metadata of a commit that the staging or the repository has. Errors: as for Repo.Detached.
+// Detached reads the detached metadata of a commit that the staging or the repository has. Errors:
+// as for Repo.Detached.
 func (s *Staging) Detached(c objects.Checksum) (objects.Dict, error) {
 	b, err := readObject(s.objectPath, objects.KindCommitMeta, c)
 	if errors.Is(err, ErrNoObject) {
@@ -60,7 +64,8 @@ func (s *Staging) objectPath(kind objects.Kind, c objects.Checksum) string {
 	return s.path + "/objects/" + loosePath(kind, c, s.repo.config.mode)
 }
 
-// SetRef sets a ref in the staging, to a commit that the staging or the repository has. Land takes it along.
+// SetRef sets a ref in the staging, to a commit that the staging or the repository has. Land takes
+// it along.
 func (s *Staging) SetRef(ref string, c objects.Checksum) error {
 	if err := s.setRef(ref, c); err != nil {
 		return fmt.Errorf("set ref: %w", withCause(err))
@@ -85,12 +90,14 @@ func (s *Staging) setRef(ref string, c objects.Checksum) error {
 	return nil
 }
 
-// Land brings the commits of all refs that were set, and the other commits that are named, with all that they reach, and then the
-// refs themselves into the repository, in one transaction. Of a commit that is there it brings what is missing if the commit is
-// marked as incomplete, and takes the mark away. Objects must be in the staging or in the repository; one that was there when it was asked
-// for may have been pruned since, which fails the landing. The staging stays as it is. After an error, that of ctx included, no
-// ref has changed, unless the command was killed while it wrote them; then each is either as before or as it should be. Errors:
-// ErrNoSpace, ErrReadOnly, *command.Error.
+// Land brings the commits of all refs that were set, and the other commits that are named, with all
+// that they reach, and then the refs themselves into the repository, in one transaction. Of a
+// commit that is there it brings what is missing if the commit is marked as incomplete, and takes
+// the mark away. Objects must be in the staging or in the repository; one that was there when it
+// was asked for may have been pruned since, which fails the landing. The staging stays as it is.
+// After an error, that of ctx included, no ref has changed, unless the command was killed while it
+// wrote them; then each is either as before or as it should be. Errors: ErrNoSpace, ErrReadOnly,
+// *command.Error.
 func (s *Staging) Land(ctx context.Context, commits ...objects.Checksum) error {
 	s.refsMu.Lock()
 	refs := slices.Sorted(maps.Keys(s.refs))
@@ -129,7 +136,8 @@ func (s *Staging) commits(refs []string) []objects.Checksum {
 	return commits
 }
 
-// LandDetached brings the detached metadata that were written of a commit of the repository there, and no refs. Errors: as for Land.
+// LandDetached brings the detached metadata that were written of a commit of the repository there,
+// and no refs. Errors: as for Land.
 func (s *Staging) LandDetached(ctx context.Context, c objects.Checksum) error {
 	if err := s.repo.pullLocal(ctx, s.path, c.String()); err != nil {
 		return fmt.Errorf("land detached metadata: %w", err)
@@ -137,14 +145,17 @@ func (s *Staging) LandDetached(ctx context.Context, c objects.Checksum) error {
 	return nil
 }
 
-// landAttempts is how often a landing is tried that another program's transaction keeps from starting.
+// landAttempts is how often a landing is tried that another program's transaction keeps from
+// starting.
 const landAttempts = 5
 
-// uriPath escapes what pull-local takes for more than a path: it makes a URI of its argument as that stands.
+// uriPath escapes what pull-local takes for more than a path: it makes a URI of its argument as
+// that stands.
 var uriPath = strings.NewReplacer("%", "%25", "#", "%23", "?", "%3F")
 
-// pullLocal pulls refs and commits from the repository at a path, one pull at a time. A transaction that starts looks through the directories that others use, and fails
-// when one of them ends at that moment; with a transaction of another program that is cured by trying again.
+// pullLocal pulls refs and commits from the repository at a path, one pull at a time. A transaction
+// that starts looks through the directories that others use, and fails when one of them ends at
+// that moment; with a transaction of another program that is cured by trying again.
 func (r *Repo) pullLocal(ctx context.Context, from string, names ...string) error {
 	// The names that a commit's author bound it to mean nothing for our refs.
 	args := append([]string{"--disable-verify-bindings", uriPath.Replace(from)}, names...)

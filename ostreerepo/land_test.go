@@ -20,8 +20,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// TestLandEqualsCommit compares what lands with what the ostree command makes of the same directory: the checksum, the
-// listing, and every object's file.
+// TestLandEqualsCommit compares what lands with what the ostree command makes of the same
+// directory: the checksum, the listing, and every object's file.
 func TestLandEqualsCommit(t *testing.T) {
 	dir := t.TempDir()
 	makeTree(t, dir)
@@ -147,7 +147,8 @@ func compareFile(t *testing.T, repo *ostreerepo.Repo, c objects.Checksum, path s
 	}
 }
 
-// A landing that another program's transaction keeps from starting is tried again, and no two of ours run at once.
+// A landing that another program's transaction keeps from starting is tried again, and no two of
+// ours run at once.
 func TestLandTriesAgainAfterACollision(t *testing.T) {
 	state := t.TempDir()
 	repo := openFake(t, fmt.Sprintf(`[ "$1" = pull-local ] || exit 0
@@ -191,7 +192,8 @@ echo "error: opendir(staging-1-2): No such file or directory" >&2; exit 1`)
 	}
 }
 
-// TestPathsThatAreNoURIs: pull-local makes a URI of the path that it is given, without escaping anything.
+// TestPathsThatAreNoURIs: pull-local makes a URI of the path that it is given, without escaping
+// anything.
 func TestPathsThatAreNoURIs(t *testing.T) {
 	needs.Tool(t, "ostree")
 	dir := t.TempDir()

@@ -12,9 +12,11 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// layout writes content objects as a repository mode stores them. The files are temporary ones; nobody else uses them yet.
+// layout writes content objects as a repository mode stores them. The files are temporary ones;
+// nobody else uses them yet.
 type layout interface {
-	// regular writes the content, of size bytes, and the metadata of a regular file. content writes the former to its argument.
+	// regular writes the content, of size bytes, and the metadata of a regular file. content writes
+	// the former to its argument.
 	regular(f tempFile, h objects.FileHeader, size int64, content func(io.Writer) error) error
 	// symlink creates the file at, which does not exist yet, for a symlink.
 	symlink(at tempName, h objects.FileHeader) error
@@ -34,14 +36,17 @@ func layoutOf(mode Mode) (layout, error) {
 
 const (
 	permissions = 0o7777
-	// plainMode is the mode of files whose owner and mode mean nothing: metadata objects, files of archive repositories.
+	// plainMode is the mode of files whose owner and mode mean nothing: metadata objects, files of
+	// archive repositories.
 	plainMode = 0o644
 )
 
-// epoch sets the modification time 0, which checkouts as hard links pass on, and leaves the access time.
+// epoch sets the modification time 0, which checkouts as hard links pass on, and leaves the access
+// time.
 var epoch = []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {}}
 
-// bareLayout is that of files as they will be in the checkout, with real owners, modes and extended attributes.
+// bareLayout is that of files as they will be in the checkout, with real owners, modes and extended
+// attributes.
 type bareLayout struct{}
 
 func (bareLayout) regular(f tempFile, h objects.FileHeader, size int64, content func(io.Writer) error) error {
@@ -102,14 +107,16 @@ func chownError(h objects.FileHeader, err error) error {
 	return err
 }
 
-// bareUserLayout keeps owner, mode and extended attributes in one attribute, so that it needs no privilege.
+// bareUserLayout keeps owner, mode and extended attributes in one attribute, so that it needs no
+// privilege.
 type bareUserLayout struct{}
 
 func (bareUserLayout) regular(f tempFile, h objects.FileHeader, size int64, content func(io.Writer) error) error {
 	if err := f.writeContent(size, content); err != nil {
 		return err
 	}
-	// The checkout is made of the same files, with the file's own mode as far as that is harmless; we must be able to read it.
+	// The checkout is made of the same files, with the file's own mode as far as that is harmless;
+	// we must be able to read it.
 	const harmless, readable = 0o775, 0o400
 	return finishBareUser(f, h, h.Mode&harmless|readable)
 }

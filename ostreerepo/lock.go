@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// workLock is the file in the repository's directory that Lock locks. Only the repository's owner may open it, so nobody else
-// can hold it.
+// workLock is the file in the repository's directory that Lock locks. Only the repository's owner
+// may open it, so nobody else can hold it.
 const workLock = ".ostree-importd.lock"
 
 // Bytes of that file, which stand for one lock each.
@@ -36,11 +36,13 @@ const lockPoll = 50 * time.Millisecond
 // errLocked says that somebody else holds a lock.
 var errLocked = errors.New("another process works on the repository")
 
-// Lock takes the lock that the users of this package agree on, in one process or in several: shared by work whose refs and
-// objects belong together only at its end, exclusive for deleting what nothing needs. It waits, after a call of waiting, which may be
-// nil. Those who come later wait behind who waits for the exclusive lock, for half of the time: neither keeps the other from
-// working for ever. ostree's own commands don't know the lock. It is released by Close, or by the end of the process. On a read-only
-// file system, where nobody can delete anything, the shared one is not needed, and is nothing. Errors: that of ctx, ErrReadOnly.
+// Lock takes the lock that the users of this package agree on, in one process or in several: shared
+// by work whose refs and objects belong together only at its end, exclusive for deleting what
+// nothing needs. It waits, after a call of waiting, which may be nil. Those who come later wait
+// behind who waits for the exclusive lock, for half of the time: neither keeps the other from
+// working for ever. ostree's own commands don't know the lock. It is released by Close, or by the
+// end of the process. On a read-only file system, where nobody can delete anything, the shared one
+// is not needed, and is nothing. Errors: that of ctx, ErrReadOnly.
 func (r *Repo) Lock(ctx context.Context, exclusive bool, waiting func()) (io.Closer, error) {
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()
@@ -79,7 +81,8 @@ func (r *Repo) Lock(ctx context.Context, exclusive bool, waiting func()) (io.Clo
 	}
 }
 
-// TryLock takes the exclusive lock if nobody holds any; else it gives nil. The error is as for Lock.
+// TryLock takes the exclusive lock if nobody holds any; else it gives nil. The error is as for
+// Lock.
 func (r *Repo) TryLock() (io.Closer, error) {
 	l, err := r.openLock()
 	if err != nil {
@@ -112,7 +115,8 @@ func (r *Repo) openLock() (*lockFile, error) {
 	return &lockFile{file: file}, nil
 }
 
-// take takes the lock without waiting. The exclusive one is taken in two steps, the first of which stays taken.
+// take takes the lock without waiting. The exclusive one is taken in two steps, the first of which
+// stays taken.
 func (l *lockFile) take(exclusive bool) error {
 	if !l.gate {
 		if err := l.set(gateByte, lockType(exclusive)); err != nil {

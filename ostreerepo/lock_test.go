@@ -70,7 +70,8 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestLockWaits has a holder of the exclusive lock wait for one of a shared lock, and later ones behind it.
+// TestLockWaits has a holder of the exclusive lock wait for one of a shared lock, and later ones
+// behind it.
 func TestLockWaits(t *testing.T) {
 	repo := newRepo(t, ostreerepo.ModeBareUser)
 	shared := lock(t, repo, false)
@@ -118,8 +119,8 @@ func TestLockWaits(t *testing.T) {
 	}
 }
 
-// TestLockLetsOthersPass: who waits for the exclusive lock, for as long as a shared one is held, keeps others from working
-// for half a minute at most, and then has its turn again.
+// TestLockLetsOthersPass: who waits for the exclusive lock, for as long as a shared one is held,
+// keeps others from working for half a minute at most, and then has its turn again.
 func TestLockLetsOthersPass(t *testing.T) {
 	repo := newRepo(t, ostreerepo.ModeBareUser)
 	shared := lock(t, repo, false)

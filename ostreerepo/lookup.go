@@ -12,7 +12,8 @@ type Trees interface {
 	DirTree(c objects.Checksum) (objects.DirTree, error)
 }
 
-// Found is what Lookup finds: a directory, or something else, whose checksum is then File's, or nothing.
+// Found is what Lookup finds: a directory, or something else, whose checksum is then File's, or
+// nothing.
 type Found struct {
 	Dir  objects.TreeDir  // without a name; Meta is zero where path is empty
 	File objects.Checksum // of a regular file or a symlink; zero for none
@@ -24,8 +25,9 @@ func (f Found) IsDir() bool { return !f.Dir.Tree.IsZero() }
 // Exists reports whether anything was found.
 func (f Found) Exists() bool { return f.IsDir() || !f.File.IsZero() }
 
-// Lookup finds what a path leads to from the directory root, without following symlinks. The path is relative, its components are
-// separated by single slashes; the empty one is root itself. A path that leads nowhere is no error. Errors are those of trees.
+// Lookup finds what a path leads to from the directory root, without following symlinks. The path
+// is relative, its components are separated by single slashes; the empty one is root itself. A path
+// that leads nowhere is no error. Errors are those of trees.
 func Lookup(trees Trees, root objects.Checksum, path string) (Found, error) {
 	found := Found{Dir: objects.TreeDir{Tree: root}}
 	if path == "" {

@@ -10,7 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// stagingChild is the variable that makes this program a process which holds a staging in the repository that it names.
+// stagingChild is the variable that makes this program a process which holds a staging in the
+// repository that it names.
 const stagingChild = "OSTREEREPO_TEST_STAGING_IN"
 
 func TestMain(m *testing.M) {

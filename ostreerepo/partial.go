@@ -17,8 +17,9 @@ func (r *Repo) IsPartial(c objects.Checksum) bool {
 	return err == nil
 }
 
-// MarkPartial tells ostree that a commit is incomplete, as its own fsck does: then the commit's objects are looked for again when it
-// is pulled, and those that are missing are no error elsewhere. A pull that completes the commit takes the mark away.
+// MarkPartial tells ostree that a commit is incomplete, as its own fsck does: then the commit's
+// objects are looked for again when it is pulled, and those that are missing are no error
+// elsewhere. A pull that completes the commit takes the mark away.
 func (r *Repo) MarkPartial(c objects.Checksum) error {
 	f, err := os.OpenFile(r.partialPath(c), os.O_WRONLY|os.O_CREATE, 0o644)
 	if err == nil {
@@ -30,8 +31,8 @@ func (r *Repo) MarkPartial(c objects.Checksum) error {
 	return nil
 }
 
-// doubt marks those of the commits as incomplete that are there without a ref, as a killed prune leaves
-// them, so that the pull which is to give them a ref looks for each of their objects.
+// doubt marks those of the commits as incomplete that are there without a ref, as a killed prune
+// leaves them, so that the pull which is to give them a ref looks for each of their objects.
 func (r *Repo) doubt(commits ...objects.Checksum) error {
 	var there []objects.Checksum
 	for _, c := range commits {
@@ -65,9 +66,10 @@ func (r *Repo) partialPath(c objects.Checksum) string {
 	return filepath.Join(r.path, "state", c.String()+".commitpartial")
 }
 
-// Discard deletes the file of a damaged object, so that a good copy can land: ostree keeps what it has, and its own way, `fsck --delete`,
-// would look at the whole repository and mark every commit that shares the object. The caller has found the damage, keeps others from
-// landing meanwhile, and brings the good copy. That there is no such file is no error.
+// Discard deletes the file of a damaged object, so that a good copy can land: ostree keeps what it
+// has, and its own way, `fsck --delete`, would look at the whole repository and mark every commit
+// that shares the object. The caller has found the damage, keeps others from landing meanwhile, and
+// brings the good copy. That there is no such file is no error.
 func (r *Repo) Discard(kind objects.Kind, c objects.Checksum) error {
 	if err := os.Remove(r.objectPath(kind, c)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete the damaged object %s.%s: %w", c, kind, withCause(err))

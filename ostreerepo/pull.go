@@ -9,9 +9,10 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Pull copies refs and commits, with all that they reach, from another repository on this host, which may have another mode; in
-// one transaction. The refs get the same names here. A file that this repository's mode would change gives ErrInvalid with its
-// path, and nothing is copied. Other errors: ErrNoRef, ErrNoObject, ErrCorrupted, ErrNoSpace, ErrReadOnly, *command.Error.
+// Pull copies refs and commits, with all that they reach, from another repository on this host,
+// which may have another mode; in one transaction. The refs get the same names here. A file that
+// this repository's mode would change gives ErrInvalid with its path, and nothing is copied. Other
+// errors: ErrNoRef, ErrNoObject, ErrCorrupted, ErrNoSpace, ErrReadOnly, *command.Error.
 func (r *Repo) Pull(ctx context.Context, from *Repo, refs []string, commits ...objects.Checksum) error {
 	reached := slices.Clone(commits)
 	var names []string

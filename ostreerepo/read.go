@@ -11,7 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// maxMetadata is the largest metadata object that is read, in bytes: libostree's own limit since 2023.4.
+// maxMetadata is the largest metadata object that is read, in bytes: libostree's own limit since
+// 2023.4.
 const maxMetadata = 128 << 20
 
 // Commit reads a commit object. Errors: ErrNoObject, ErrCorrupted.
@@ -29,8 +30,8 @@ func (r *Repo) DirMeta(c objects.Checksum) (objects.DirMeta, error) {
 	return readMetadata(r.objectPath, objects.KindDirMeta, c, objects.ParseDirMeta)
 }
 
-// Detached reads the detached metadata of the commit c. Nothing vouches for it: its name is the commit's checksum, not its
-// own. Errors: ErrNoObject if the commit has none, ErrCorrupted.
+// Detached reads the detached metadata of the commit c. Nothing vouches for it: its name is the
+// commit's checksum, not its own. Errors: ErrNoObject if the commit has none, ErrCorrupted.
 func (r *Repo) Detached(c objects.Checksum) (objects.Dict, error) {
 	b, err := readObject(r.objectPath, objects.KindCommitMeta, c)
 	if err != nil {
@@ -43,8 +44,8 @@ func (r *Repo) Detached(c objects.Checksum) (objects.Dict, error) {
 	return dict, nil
 }
 
-// Metadata reads a commit, dirtree or dirmeta object as its bytes are: what another repository gets of it, and what signatures are
-// about. Errors: ErrNoObject, ErrCorrupted.
+// Metadata reads a commit, dirtree or dirmeta object as its bytes are: what another repository gets
+// of it, and what signatures are about. Errors: ErrNoObject, ErrCorrupted.
 func (r *Repo) Metadata(kind objects.Kind, c objects.Checksum) ([]byte, error) {
 	return readMetadata(r.objectPath, kind, c, func(b []byte) ([]byte, error) { return b, nil })
 }
@@ -55,7 +56,8 @@ func (r *Repo) Has(kind objects.Kind, c objects.Checksum) bool {
 	return err == nil
 }
 
-// readMetadata reads an object whose name is the checksum of its bytes, verifies that, and parses it.
+// readMetadata reads an object whose name is the checksum of its bytes, verifies that, and parses
+// it.
 func readMetadata[T any](
 	path func(objects.Kind, objects.Checksum) string, kind objects.Kind, c objects.Checksum, parse func([]byte) (T, error),
 ) (T, error) {

@@ -114,7 +114,8 @@ func TestDetached(t *testing.T) {
 	}
 }
 
-// TestDamagedContent asserts that content which is not what the checksum says is never read to a clean end.
+// TestDamagedContent asserts that content which is not what the checksum says is never read to a
+// clean end.
 func TestDamagedContent(t *testing.T) {
 	content := strings.Repeat("some content ", 1000)
 	for _, mode := range modes {

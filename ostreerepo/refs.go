@@ -114,8 +114,9 @@ func readRef(path string) (objects.Checksum, error) {
 // refDirs are the directories below refs/ in which there are refs.
 var refDirs = [...]string{"heads", "remotes", "mirrors"}
 
-// Refs returns the local refs below prefix + "/", or all for an empty prefix, sorted by name. A ref that can't be read is in
-// the result with its Err; it does not fail the listing. Like ostree it passes over files whose names can't be refs.
+// Refs returns the local refs below prefix + "/", or all for an empty prefix, sorted by name. A ref
+// that can't be read is in the result with its Err; it does not fail the listing. Like ostree it
+// passes over files whose names can't be refs.
 func (r *Repo) Refs(prefix string) ([]Ref, error) {
 	if prefix != "" {
 		if err := checkRef(prefix); err != nil {
@@ -155,8 +156,8 @@ func appendRefs(refs []Ref, dir, name string) ([]Ref, error) {
 	return refs, nil
 }
 
-// SetRef makes ref name the commit c, which must be in the repository, whether the ref exists or not, and is whole or not.
-// Errors: ErrNoObject.
+// SetRef makes ref name the commit c, which must be in the repository, whether the ref exists or
+// not, and is whole or not. Errors: ErrNoObject.
 func (r *Repo) SetRef(ctx context.Context, ref string, c objects.Checksum) error {
 	if err := checkRef(ref); err != nil {
 		return fmt.Errorf("set ref: %w", err)
@@ -174,8 +175,8 @@ func (r *Repo) SetRef(ctx context.Context, ref string, c objects.Checksum) error
 	return nil
 }
 
-// DeleteRefs deletes refs, also those whose files are broken. Refs that don't exist are passed over. After an error some may be
-// deleted and others not.
+// DeleteRefs deletes refs, also those whose files are broken. Refs that don't exist are passed
+// over. After an error some may be deleted and others not.
 func (r *Repo) DeleteRefs(ctx context.Context, refs ...string) error {
 	var found []string
 	for _, ref := range refs {
@@ -200,7 +201,8 @@ func (r *Repo) DeleteRefs(ctx context.Context, refs ...string) error {
 	return nil
 }
 
-// maxArgs is how many refs are named to one command, so that their names, 4 KiB long at most, are no more than the system takes.
+// maxArgs is how many refs are named to one command, so that their names, 4 KiB long at most, are
+// no more than the system takes.
 const maxArgs = 256
 
 // deleteBrokenRef deletes ref if its file holds no checksum: ostree would refuse to replace it.

@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// verificationPrefix begins the options that name keys: verification-ed25519-key, verification-ed25519-file and so on.
+// verificationPrefix begins the options that name keys: verification-ed25519-key,
+// verification-ed25519-file and so on.
 const verificationPrefix = "verification-"
 
 // remote is what a repository knows of a remote that is about the signatures of commits.
@@ -31,9 +32,9 @@ func keyringName(remote string) string { return remote + ".trustedkeys.gpg" }
 // maxParents bounds a chain of repositories each of which is the parent of another.
 const maxParents = 8
 
-// findRemote looks for a remote where libostree does: in the repository's configuration; for the host's repository, below
-// root, in etc/ostree/remotes.d; and, also for single options and for the keyring, in the parent repository. The error is
-// ErrSignature when there is none of that name.
+// findRemote looks for a remote where libostree does: in the repository's configuration; for the
+// host's repository, below root, in etc/ostree/remotes.d; and, also for single options and for the
+// keyring, in the parent repository. The error is ErrSignature when there is none of that name.
 func findRemote(repo, root, name string) (remote, error) {
 	unknown := fmt.Errorf("%w: %s knows no remote %q: `ostree remote list` shows those that there are, `ostree remote add` adds one",
 		ErrSignature, repo, name)
@@ -120,10 +121,12 @@ func isHost(repo, root string) bool {
 	return err == nil && os.SameFile(host, info)
 }
 
-// group returns the part of a configuration file that makes libostree verify commits as the remote wants it.
+// group returns the part of a configuration file that makes libostree verify commits as the remote
+// wants it.
 func (r remote) group() string {
 	var text strings.Builder
-	// libostree's default, and a group must not be empty. Where an option is there twice, the last counts.
+	// libostree's default, and a group must not be empty. Where an option is there twice, the last
+	// counts.
 	fmt.Fprintf(&text, "\n[remote %q]\ngpg-verify=true\n", r.name)
 	for _, option := range slices.Sorted(maps.Keys(r.options)) {
 		switch {

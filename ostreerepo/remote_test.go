@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestFindRemote is about places that only a host has; TestVerifyCommitGPG compares the others with what ostree itself finds.
+// TestFindRemote is about places that only a host has; TestVerifyCommitGPG compares the others with
+// what ostree itself finds.
 func TestFindRemote(t *testing.T) {
 	const core = "[core]\nrepo_version=1\n"
 	tests := []struct {
@@ -88,7 +89,8 @@ func TestFindRemoteParents(t *testing.T) {
 	}
 }
 
-// TestFindRemoteKeyring: a keyring that can't be looked at must not be passed over, since then other keys would count.
+// TestFindRemoteKeyring: a keyring that can't be looked at must not be passed over, since then
+// other keys would count.
 func TestFindRemoteKeyring(t *testing.T) {
 	repo := t.TempDir()
 	if err := os.WriteFile(repo+"/config", []byte("[core]\nrepo_version=1\n[remote \"r\"]\nurl=u\n"), 0o644); err != nil {

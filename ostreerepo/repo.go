@@ -16,7 +16,8 @@ import (
 // Mode is how a repository stores its objects.
 type Mode string
 
-// The modes that can be written. A repository of another mode can be opened, and its refs and metadata objects be read.
+// The modes that can be written. A repository of another mode can be opened, and its refs and
+// metadata objects be read.
 const (
 	ModeBare     Mode = "bare"
 	ModeBareUser Mode = "bare-user"
@@ -29,7 +30,8 @@ type Options struct {
 	Log     logrus.FieldLogger // nil: nothing is logged
 }
 
-// Repo is an OSTree repository. Its methods may be called at the same time by several goroutines. It needs no closing.
+// Repo is an OSTree repository. Its methods may be called at the same time by several goroutines.
+// It needs no closing.
 type Repo struct {
 	path    string // absolute
 	config  config
@@ -91,8 +93,8 @@ func notRepository(path, reason string) error {
 	return fmt.Errorf("%w: %s: %s", ErrNotRepository, path, reason)
 }
 
-// Create makes a repository of the given mode at path, together with the directories above it, and opens it. An existing
-// repository of that mode is only opened; one of another mode is an error.
+// Create makes a repository of the given mode at path, together with the directories above it, and
+// opens it. An existing repository of that mode is only opened; one of another mode is an error.
 func Create(ctx context.Context, path string, mode Mode, opts Options) (*Repo, error) {
 	r, err := create(ctx, path, mode, opts)
 	if err != nil {

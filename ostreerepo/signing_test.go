@@ -19,8 +19,8 @@ type gpgKey struct {
 	home, fingerprint string
 }
 
-// newKey makes a key. With a time, as gpg takes it for --faked-system-time, that is when the key is made and used, and it is
-// good for a day.
+// newKey makes a key. With a time, as gpg takes it for --faked-system-time, that is when the key is
+// made and used, and it is good for a day.
 func newKey(t testing.TB, user, at string) gpgKey {
 	t.Helper()
 	for _, name := range []string{"gpg", "gpg-agent", "gpgconf"} {

@@ -10,8 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// FileSize tells how many bytes of content a content object has, as far as its file says, which is not verified. That of a symlink
-// means nothing. Errors: ErrNoObject, ErrCorrupted.
+// FileSize tells how many bytes of content a content object has, as far as its file says, which is
+// not verified. That of a symlink means nothing. Errors: ErrNoObject, ErrCorrupted.
 func (r *Repo) FileSize(c objects.Checksum) (uint64, error) {
 	size, err := fileSize(r.config.mode, r.objectPath(objects.KindFile, c))
 	var broken brokenError
@@ -43,8 +43,8 @@ func fileSize(mode Mode, path string) (uint64, error) {
 	return 0, unsupportedMode(mode)
 }
 
-// Scratch makes a directory in the staging that only this process's user may enter, on the repository's file system. It is deleted with
-// the staging.
+// Scratch makes a directory in the staging that only this process's user may enter, on the
+// repository's file system. It is deleted with the staging.
 func (s *Staging) Scratch() (string, error) {
 	path, err := os.MkdirTemp(s.path, "scratch-")
 	if err != nil {

@@ -8,13 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepFree is what must stay free of a file system when content is written: a size, or else a percentage of the whole.
+// keepFree is what must stay free of a file system when content is written: a size, or else a
+// percentage of the whole.
 type keepFree struct {
 	bytes   uint64
 	percent uint64
 }
 
-// readKeepFree reads min-free-space-size and min-free-space-percent, of which the former counts when both are given.
+// readKeepFree reads min-free-space-size and min-free-space-percent, of which the former counts
+// when both are given.
 func readKeepFree(core map[string]string) (keepFree, error) {
 	keep := keepFree{percent: 3}
 	if text, ok := core["min-free-space-percent"]; ok {
@@ -40,9 +42,10 @@ func readKeepFree(core map[string]string) (keepFree, error) {
 	return keep, nil
 }
 
-// checkSpace refuses content of size bytes that would leave less free than the repository's configuration asks for. libostree
-// does the same for what it writes, but lets pass what is there already, as our files are when they land. Metadata is not counted.
-// Holes count as if they were written: other programs fill them when they copy a file.
+// checkSpace refuses content of size bytes that would leave less free than the repository's
+// configuration asks for. libostree does the same for what it writes, but lets pass what is there
+// already, as our files are when they land. Metadata is not counted. Holes count as if they were
+// written: other programs fill them when they copy a file.
 func (s *Staging) checkSpace(size int64) error {
 	var stat unix.Statfs_t
 	if err := unix.Fstatfs(s.objects, &stat); err != nil {
@@ -66,7 +69,8 @@ func (k keepFree) of(stat unix.Statfs_t) (free, keep uint64) {
 	return stat.Bfree * block, keep
 }
 
-// Space tells how many bytes are free on the repository's file system, and how many of them its configuration keeps free.
+// Space tells how many bytes are free on the repository's file system, and how many of them its
+// configuration keeps free.
 func (r *Repo) Space() (free, keep uint64, err error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(r.path, &stat); err != nil {

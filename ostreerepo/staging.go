@@ -19,15 +19,18 @@ import (
 )
 
 const (
-	// stagingPrefix begins the names of our directories in the repository's tmp/. libostree deletes "staging-*" there.
+	// stagingPrefix begins the names of our directories in the repository's tmp/. libostree deletes
+	// "staging-*" there.
 	stagingPrefix = "importd-"
-	// formerPrefix began the names that earlier versions gave to directories which were not locked yet.
+	// formerPrefix began the names that earlier versions gave to directories which were not locked
+	// yet.
 	formerPrefix = "new-importd-"
 )
 
-// Staging is a private repository inside a repository's tmp/, in which objects are written and refs are set before they all
-// land in the repository. Its methods may be called at the same time by several goroutines, except Close, which comes last.
-// After a failed write a staging may lack an object that others refer to: Close it then, and begin another.
+// Staging is a private repository inside a repository's tmp/, in which objects are written and refs
+// are set before they all land in the repository. Its methods may be called at the same time by
+// several goroutines, except Close, which comes last. After a failed write a staging may lack an
+// object that others refer to: Close it then, and begin another.
 type Staging struct {
 	repo    *Repo
 	dir     *tempdir.Dir
@@ -50,7 +53,8 @@ func unsupportedMode(mode Mode) error {
 	return fmt.Errorf("repositories of mode %s are not supported: use one of mode %s, %s or %s", mode, ModeBare, ModeBareUser, ModeArchive)
 }
 
-// NewStaging makes a staging, after a Sweep. Errors: ErrNoSpace, ErrReadOnly. The caller must Close it.
+// NewStaging makes a staging, after a Sweep. Errors: ErrNoSpace, ErrReadOnly. The caller must Close
+// it.
 func (r *Repo) NewStaging() (*Staging, error) {
 	s, err := r.newStaging()
 	if err != nil {
@@ -123,7 +127,8 @@ func (s *Staging) Close() error {
 	return s.closeErr
 }
 
-// Sweep deletes the stagings that dead processes have left, until ctx ends. It needs no free space. Errors are logged, not returned.
+// Sweep deletes the stagings that dead processes have left, until ctx ends. It needs no free space.
+// Errors are logged, not returned.
 func (r *Repo) Sweep(ctx context.Context) {
 	sweeper := tempdir.Sweeper{Prefixes: []string{stagingPrefix, formerPrefix}, Log: r.log}
 	sweeper.Sweep(ctx, filepath.Join(r.path, "tmp"))
@@ -134,8 +139,9 @@ func (r *Repo) freshInterval() time.Duration {
 	return max(time.Second, min(time.Hour, r.config.tmpExpiry/4))
 }
 
-// keepFresh sets the time stamp of path at every interval, since ostree deletes old things from tmp/, until the returned
-// function is called. report is called from another goroutine, at most once.
+// keepFresh sets the time stamp of path at every interval, since ostree deletes old things from
+// tmp/, until the returned function is called. report is called from another goroutine, at most
+// once.
 func keepFresh(path string, interval time.Duration, report func(error)) (stop func()) {
 	stopping, stopped := make(chan struct{}), make(chan struct{})
 	go func() {

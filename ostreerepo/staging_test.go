@@ -32,7 +32,8 @@ func stagings(t testing.TB, repo *ostreerepo.Repo) []string {
 	return paths
 }
 
-// startHolder starts a process that holds a staging, and returns what ends it: as one that is killed, not as one that closes.
+// startHolder starts a process that holds a staging, and returns what ends it: as one that is
+// killed, not as one that closes.
 func startHolder(t *testing.T, repo *ostreerepo.Repo) (kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -117,7 +118,8 @@ func TestStagingIsPrivate(t *testing.T) {
 	}
 }
 
-// TestStagingSurvivesTransactions is about libostree, which deletes what it takes for left over from tmp/.
+// TestStagingSurvivesTransactions is about libostree, which deletes what it takes for left over
+// from tmp/.
 func TestStagingSurvivesTransactions(t *testing.T) {
 	repo := newRepo(t, ostreerepo.ModeBareUser)
 	s := newStaging(t, repo)
@@ -289,7 +291,8 @@ func TestStagingReads(t *testing.T) {
 	}
 }
 
-// TestConcurrentLands writes to several stagings by several goroutines each, and lands them at once.
+// TestConcurrentLands writes to several stagings by several goroutines each, and lands them at
+// once.
 func TestConcurrentLands(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {

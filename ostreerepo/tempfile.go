@@ -10,8 +10,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// tempName is the name of a temporary file in a staging. System calls are made on a directory's descriptor and a short name:
-// with many small files, paths from the root and the bookkeeping of os.File would be a good part of the cost.
+// tempName is the name of a temporary file in a staging. System calls are made on a directory's
+// descriptor and a short name: with many small files, paths from the root and the bookkeeping of
+// os.File would be a good part of the cost.
 type tempName struct {
 	dir  int
 	name string
@@ -21,7 +22,8 @@ func (n tempName) error(op string, err error) error {
 	return &fs.PathError{Op: op, Path: n.name, Err: err}
 }
 
-// xattrError tells a full file system from an attribute that the file system has no room for in any file: both are ENOSPC.
+// xattrError tells a full file system from an attribute that the file system has no room for in any
+// file: both are ENOSPC.
 func (n tempName) xattrError(attr objects.Xattr, err error) error {
 	op := fmt.Sprintf("cannot set the extended attribute %q of %d bytes", attr.Name, len(attr.Value))
 	switch {

@@ -12,10 +12,12 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// WriteFileAs writes a content object that comes from another repository, a regular file or a symlink, under the checksum that it
-// must have. The content is what the reader gives up to its end: exactly size bytes, which are none for a symlink. An object with
-// another checksum never gets a name: ErrMismatch. Nothing is put in order: a header that this repository can't keep as it is, or with
-// extended attributes that Linux never takes, gives ErrInvalid. An error of the reader is wrapped. Other errors: ErrNoSpace, ErrReadOnly.
+// WriteFileAs writes a content object that comes from another repository, a regular file or a
+// symlink, under the checksum that it must have. The content is what the reader gives up to its
+// end: exactly size bytes, which are none for a symlink. An object with another checksum never gets
+// a name: ErrMismatch. Nothing is put in order: a header that this repository can't keep as it is,
+// or with extended attributes that Linux never takes, gives ErrInvalid. An error of the reader is
+// wrapped. Other errors: ErrNoSpace, ErrReadOnly.
 //
 // Whether the object is there already is not asked before the content is read; ask Has.
 func (s *Staging) WriteFileAs(want objects.Checksum, h objects.FileHeader, size int64, content io.Reader) error {
@@ -44,7 +46,8 @@ func (s *Staging) writeSymlinkAs(want objects.Checksum, h objects.FileHeader, si
 	return s.placeSymlink(want, h)
 }
 
-// checkVerbatim refuses a header that would be another one when the object is read back from a repository of this mode.
+// checkVerbatim refuses a header that would be another one when the object is read back from a
+// repository of this mode.
 func checkVerbatim(mode Mode, h objects.FileHeader) error {
 	if err := h.Valid(); err != nil {
 		return err
@@ -70,9 +73,10 @@ func checkVerbatim(mode Mode, h objects.FileHeader) error {
 	return nil
 }
 
-// WriteMetadata writes a commit, dirtree or dirmeta object that comes from another repository, byte by byte, under the checksum that it
-// must have: ErrMismatch for another. It must be in the normal form of its type, and Linux must take a directory's extended
-// attributes: ErrInvalid. Other errors: ErrNoSpace, ErrReadOnly.
+// WriteMetadata writes a commit, dirtree or dirmeta object that comes from another repository, byte
+// by byte, under the checksum that it must have: ErrMismatch for another. It must be in the normal
+// form of its type, and Linux must take a directory's extended attributes: ErrInvalid. Other
+// errors: ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteMetadata(kind objects.Kind, want objects.Checksum, b []byte) error {
 	if err := checkMetadata(kind, want, b); err != nil {
 		return fmt.Errorf("write %s %s: %w", kind, want, err)
@@ -105,8 +109,8 @@ func checkMetadata(kind objects.Kind, want objects.Checksum, b []byte) error {
 	return nil
 }
 
-// WriteDetached writes the detached metadata of a commit, which land with it and replace what the repository has of that commit.
-// Errors: ErrNoSpace, ErrReadOnly.
+// WriteDetached writes the detached metadata of a commit, which land with it and replace what the
+// repository has of that commit. Errors: ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteDetached(c objects.Checksum, d objects.Dict) error {
 	b := d.Marshal()
 	err := checkMetadataSize(b)

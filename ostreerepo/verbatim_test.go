@@ -16,7 +16,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// copyCommit writes every object of a commit into a staging of another repository, as one that came in an image would be.
+// copyCommit writes every object of a commit into a staging of another repository, as one that came
+// in an image would be.
 func copyCommit(t *testing.T, s *ostreerepo.Staging, from *ostreerepo.Repo, c objects.Checksum) {
 	t.Helper()
 	commit, err := from.Commit(c)
@@ -72,7 +73,8 @@ func copyMetadata(t *testing.T, s *ostreerepo.Staging, from *ostreerepo.Repo, ki
 	}
 }
 
-// boundCommit commits dir in a repository with a collection, so that the commit is bound to ref and collection, and has detached metadata.
+// boundCommit commits dir in a repository with a collection, so that the commit is bound to ref and
+// collection, and has detached metadata.
 func boundCommit(t *testing.T, repo *ostreerepo.Repo, dir string) objects.Checksum {
 	t.Helper()
 	runTool(t, "ostree", "config", "--repo="+repo.Path(), "set", "core.collection-id", "org.example.Collection")
@@ -120,8 +122,9 @@ func TestForeignCommit(t *testing.T) {
 	}
 }
 
-// TestDetachedLands: detached metadata land with a commit that is new, and with one that the repository has, as after another signature;
-// where a staging brings none, the repository keeps its own.
+// TestDetachedLands: detached metadata land with a commit that is new, and with one that the
+// repository has, as after another signature; where a staging brings none, the repository keeps its
+// own.
 func TestDetachedLands(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -227,7 +230,8 @@ func TestWriteFileAsRefuses(t *testing.T) {
 	}
 }
 
-// checkNoFiles reports whatever is in the objects/ of a repository's only staging beside directories.
+// checkNoFiles reports whatever is in the objects/ of a repository's only staging beside
+// directories.
 func checkNoFiles(t *testing.T, repo *ostreerepo.Repo) {
 	t.Helper()
 	for _, pattern := range []string{"objects/*/*", "objects/tmp*"} {

@@ -17,30 +17,36 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// ErrSignature says that a commit has no signature that a remote accepts, or that the remote is none that could accept one.
+// ErrSignature says that a commit has no signature that a remote accepts, or that the remote is
+// none that could accept one.
 var ErrSignature = errors.New("signature refused")
 
 const (
-	// maxDetached is how many bytes of detached metadata are looked at. Signatures take some hundred bytes each.
+	// maxDetached is how many bytes of detached metadata are looked at. Signatures take some
+	// hundred bytes each.
 	maxDetached = 10 << 20
 	// maxVerifyText bounds what VerifyCommit says, in bytes.
 	maxVerifyText = 64 << 10
-	// verifyTimeout is how long one command of a verification may take. A check of one signature takes some 30 ms.
+	// verifyTimeout is how long one command of a verification may take. A check of one signature
+	// takes some 30 ms.
 	verifyTimeout = 2 * time.Minute
 )
 
-// VerifyCommit checks the signatures of a commit that need not be in the repository, as libostree would when it pulls it from
-// the remote: with the keys and the options gpg-verify, gpgkeypath, sign-verify and verification-* of the remote, which the
-// repository's configuration or, for the host's repository, a file in /etc/ostree/remotes.d holds. Where gpg-verify and
-// sign-verify both ask for signatures there must be one of each kind. Options that say where the remote is, or ask for a signed
-// summary, mean nothing here; it need not have an address.
+// VerifyCommit checks the signatures of a commit that need not be in the repository, as libostree
+// would when it pulls it from the remote: with the keys and the options gpg-verify, gpgkeypath,
+// sign-verify and verification-* of the remote, which the repository's configuration or, for the
+// host's repository, a file in /etc/ostree/remotes.d holds. Where gpg-verify and sign-verify both
+// ask for signatures there must be one of each kind. Options that say where the remote is, or ask
+// for a signed summary, mean nothing here; it need not have an address.
 //
-// commit is the commit object, detached its detached metadata, both as they are stored. text says for a person which
-// signatures there are; it is UTF-8 without control characters other than line feeds, of at most 64 KiB. Nothing is written outside
-// the repository's tmp/, and nothing stays there.
+// commit is the commit object, detached its detached metadata, both as they are stored. text says
+// for a person which signatures there are; it is UTF-8 without control characters other than line
+// feeds, of at most 64 KiB. Nothing is written outside the repository's tmp/, and nothing stays
+// there.
 //
-// Errors: ErrSignature when the commit is not signed as the remote asks for, when the remote is not known, and when it asks
-// for no signature at all, which must not pass for a verification; ErrNoSpace, ErrReadOnly, ErrToolMissing.
+// Errors: ErrSignature when the commit is not signed as the remote asks for, when the remote is not
+// known, and when it asks for no signature at all, which must not pass for a verification;
+// ErrNoSpace, ErrReadOnly, ErrToolMissing.
 func (r *Repo) VerifyCommit(ctx context.Context, remote string, commit, detached []byte) (text string, err error) {
 	err = checkSigned(commit, detached)
 	if err == nil {
@@ -55,8 +61,9 @@ func (r *Repo) VerifyCommit(ctx context.Context, remote string, commit, detached
 	return text, nil
 }
 
-// CheckRemote reports whether VerifyCommit can do anything with the remote, so that this is known before a commit is there.
-// Errors: those of VerifyCommit, ErrSignature being that the remote is not known or asks for no signature.
+// CheckRemote reports whether VerifyCommit can do anything with the remote, so that this is known
+// before a commit is there. Errors: those of VerifyCommit, ErrSignature being that the remote is
+// not known or asks for no signature.
 func (r *Repo) CheckRemote(ctx context.Context, remote string) error {
 	err := r.withVerifier(remote, func(v *verifier) error { return v.checkControl(ctx) })
 	if err != nil {
@@ -83,14 +90,16 @@ func checkSigned(commit, detached []byte) error {
 	return nil
 }
 
-// verifier has libostree verify commits: each is put into a repository of its own, and pulled from there into another, which
-// knows the remote with its keys. Only such a pull honours everything that a remote can be configured with.
+// verifier has libostree verify commits: each is put into a repository of its own, and pulled from
+// there into another, which knows the remote with its keys. Only such a pull honours everything
+// that a remote can be configured with.
 //
 //	staging/1/source   the commit and its detached metadata
 //	staging/1/target   [remote "NAME"] with the options that are about commit signatures; the keyring
 //
-// The repository itself is not made the target's parent, though that would hand down the remote: with it would come options
-// that keep ostree from pulling from anywhere but the remote's own place, or at all.
+// The repository itself is not made the target's parent, though that would hand down the remote:
+// with it would come options that keep ostree from pulling from anywhere but the remote's own
+// place, or at all.
 type verifier struct {
 	repo    *Repo
 	remote  remote
@@ -121,8 +130,9 @@ func (v *verifier) verify(ctx context.Context, commit, detached []byte) (text st
 	return v.describe(ctx, target, objects.ChecksumOf(commit)), nil
 }
 
-// checkControl fails unless a commit without a signature is refused. That is not so when the remote's options are off, nor
-// when libostree was built without the kind of signatures that they ask for: without GPG it ignores gpg-verify.
+// checkControl fails unless a commit without a signature is refused. That is not so when the
+// remote's options are off, nor when libostree was built without the kind of signatures that they
+// ask for: without GPG it ignores gpg-verify.
 func (v *verifier) checkControl(ctx context.Context) error {
 	unsigned := objects.Commit{Subject: "nobody signed this"}
 	_, err := v.pull(ctx, unsigned.Marshal(), nil)
@@ -136,7 +146,8 @@ func (v *verifier) checkControl(ctx context.Context) error {
 	return err
 }
 
-// pull has the commit verified and returns the path of the repository that it is in then. Errors: ErrSignature.
+// pull has the commit verified and returns the path of the repository that it is in then. Errors:
+// ErrSignature.
 func (v *verifier) pull(ctx context.Context, commit, detached []byte) (target string, err error) {
 	v.pulls++
 	dir := fmt.Sprintf("%s/%d", v.staging.path, v.pulls)
@@ -208,8 +219,8 @@ func (v *verifier) ostree(ctx context.Context, args ...string) (string, error) {
 	return run(ctx, v.repo.command, []string{"TMPDIR=" + v.staging.path + "/tmp"}, args...)
 }
 
-// describe says what signatures the commit in target has, in libostree's words. That they are good is known already, so
-// that a command which can't tell more about them is no error.
+// describe says what signatures the commit in target has, in libostree's words. That they are good
+// is known already, so that a command which can't tell more about them is no error.
 func (v *verifier) describe(ctx context.Context, target string, c objects.Checksum) string {
 	var lines []string
 	if !isFalse(v.remote.options["gpg-verify"]) {
@@ -239,8 +250,8 @@ func (v *verifier) describe(ctx context.Context, target string, c objects.Checks
 	return printable(strings.Join(lines, "\n"))
 }
 
-// signatureLines returns what `ostree show` says about signatures, which comes last: what is before it is the commit's own
-// text, and could look the same.
+// signatureLines returns what `ostree show` says about signatures, which comes last: what is before
+// it is the commit's own text, and could look the same.
 func signatureLines(shown string) []string {
 	if at := strings.LastIndex("\n"+shown, "\nFound "); at >= 0 {
 		_, shown, _ = strings.Cut(shown[at:], "\n")

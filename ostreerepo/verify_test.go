@@ -133,8 +133,8 @@ func TestVerifyCommitModes(t *testing.T) {
 	}
 }
 
-// TestVerifyCommitStored is about a commit that the repository has already, with its signature: it is the one that comes along
-// now that counts.
+// TestVerifyCommitStored is about a commit that the repository has already, with its signature: it
+// is the one that comes along now that counts.
 func TestVerifyCommitStored(t *testing.T) {
 	key := newKey(t, "Key", "")
 	from := newOrigin(t)
@@ -216,7 +216,8 @@ func TestVerifyCommitSignAPI(t *testing.T) {
 	}
 }
 
-// TestVerifyCommitEd25519 finds signatures accepted by an ostree that can check them, and refused by one that can't.
+// TestVerifyCommitEd25519 finds signatures accepted by an ostree that can check them, and refused
+// by one that can't.
 func TestVerifyCommitEd25519(t *testing.T) {
 	pair := func() (public, secret string) {
 		p, s, err := ed25519.GenerateKey(rand.Reader)

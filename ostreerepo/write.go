@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// smallFile is the largest content, in bytes, that is hashed in memory before it is decided whether to write it at all.
+	// smallFile is the largest content, in bytes, that is hashed in memory before it is decided
+	// whether to write it at all.
 	smallFile = 1 << 20
 	// copyBuffer is the size of the pieces in which larger content is hashed and written.
 	copyBuffer = 256 << 10
@@ -27,9 +28,10 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// WriteFile writes a regular file whose content is what the reader gives up to its end: exactly size bytes, or it is an
-// error. The header gets its canonical form, or gives ErrInvalid. An object that the staging or the repository has is not
-// written again. An error of the reader is wrapped. Other errors: ErrNotKept, ErrNoSpace, ErrReadOnly.
+// WriteFile writes a regular file whose content is what the reader gives up to its end: exactly
+// size bytes, or it is an error. The header gets its canonical form, or gives ErrInvalid. An object
+// that the staging or the repository has is not written again. An error of the reader is wrapped.
+// Other errors: ErrNotKept, ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteFile(h objects.FileHeader, size int64, content io.Reader) (objects.Checksum, error) {
 	h, err := canonicalFile(h)
 	if err != nil {
@@ -54,7 +56,8 @@ func canonicalFile(h objects.FileHeader) (objects.FileHeader, error) {
 	return h, nil
 }
 
-// writeFile writes a regular file as it is. Where want is not nil the checksum must be that one before the object gets its name.
+// writeFile writes a regular file as it is. Where want is not nil the checksum must be that one
+// before the object gets its name.
 func (s *Staging) writeFile(h objects.FileHeader, size int64, content io.Reader, want *objects.Checksum) (objects.Checksum, error) {
 	switch err := h.Valid(); {
 	case err != nil:
@@ -107,7 +110,8 @@ func (s *Staging) writeSmall(h objects.FileHeader, size int, content io.Reader, 
 	})
 }
 
-// writeLarge hashes the content while it goes to a temporary file, since its checksum is known only then.
+// writeLarge hashes the content while it goes to a temporary file, since its checksum is known only
+// then.
 func (s *Staging) writeLarge(h objects.FileHeader, size int64, content io.Reader, want *objects.Checksum) (objects.Checksum, error) {
 	if err := s.checkSpace(size); err != nil {
 		return objects.Checksum{}, err
@@ -183,9 +187,9 @@ func checkEnd(content io.Reader, size int64) error {
 	}
 }
 
-// WriteSymlink writes a symlink. Its mode becomes 0777 in every repository mode, the only one that a real symlink has, so
-// that the checksum is the same everywhere; otherwise the header gets its canonical form, or gives ErrInvalid. Other errors:
-// ErrNotKept, ErrNoSpace, ErrReadOnly.
+// WriteSymlink writes a symlink. Its mode becomes 0777 in every repository mode, the only one that
+// a real symlink has, so that the checksum is the same everywhere; otherwise the header gets its
+// canonical form, or gives ErrInvalid. Other errors: ErrNotKept, ErrNoSpace, ErrReadOnly.
 func (s *Staging) WriteSymlink(h objects.FileHeader) (objects.Checksum, error) {
 	h, err := newSymlink(h)
 	if err != nil {
@@ -212,7 +216,8 @@ func (s *Staging) placeSymlink(c objects.Checksum, h objects.FileHeader) error {
 	return s.place(objects.KindFile, c, func(at tempName) error { return s.layout.symlink(at, h) })
 }
 
-// WriteDirMeta writes a dirmeta object in its canonical form. Errors: ErrInvalid, ErrNoSpace, ErrReadOnly.
+// WriteDirMeta writes a dirmeta object in its canonical form. Errors: ErrInvalid, ErrNoSpace,
+// ErrReadOnly.
 func (s *Staging) WriteDirMeta(m objects.DirMeta) (objects.Checksum, error) {
 	m, err := newDirMeta(m)
 	if err != nil {
@@ -233,7 +238,8 @@ func newDirMeta(m objects.DirMeta) (objects.DirMeta, error) {
 	return m, nil
 }
 
-// WriteDirTree writes a dirtree object, whose lists must be sorted already. Errors: ErrNoSpace, ErrReadOnly.
+// WriteDirTree writes a dirtree object, whose lists must be sorted already. Errors: ErrNoSpace,
+// ErrReadOnly.
 func (s *Staging) WriteDirTree(t objects.DirTree) (objects.Checksum, error) {
 	return s.writeMetadata(objects.KindDirTree, t.Marshal())
 }
@@ -277,7 +283,8 @@ func (s *Staging) replace(kind objects.Kind, c objects.Checksum, write func(temp
 	if err != nil {
 		return err
 	}
-	// In the directory where it will stay: a rename between directories takes a lock of the whole file system.
+	// In the directory where it will stay: a rename between directories takes a lock of the whole
+	// file system.
 	at := s.tempName(dir + "/")
 	if err := write(at); err != nil {
 		at.remove()
@@ -312,8 +319,8 @@ func (s *Staging) fanoutDir(c objects.Checksum) (string, error) {
 	return name, nil
 }
 
-// publish gives a complete temporary file the name of its object, in a directory that exists. Somebody else may have done so
-// meanwhile: both are alike.
+// publish gives a complete temporary file the name of its object, in a directory that exists.
+// Somebody else may have done so meanwhile: both are alike.
 func (s *Staging) publish(at tempName, kind objects.Kind, c objects.Checksum) error {
 	if err := unix.Renameat(at.dir, at.name, s.objects, loosePath(kind, c, s.repo.config.mode)); err != nil {
 		at.remove()

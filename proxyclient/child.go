@@ -66,7 +66,8 @@ func childLimits() (command.Limits, error) {
 	return command.Limits{Files: min(maxChildFiles, own.Max)}, nil
 }
 
-// startChild starts the proxy with its socket as stdin. refuse is called when a registry asks a call to wait for too long.
+// startChild starts the proxy with its socket as stdin. refuse is called when a registry asks a
+// call to wait for too long.
 func startChild(cfg Config, l *launch, refuse func(*Error)) (*child, error) {
 	argv := cfg.Command
 	ours, theirs, err := socketPair()

@@ -13,7 +13,8 @@ type textClass struct {
 }
 
 // textClasses is searched from the top: the first row with a substring that stands anywhere in the
-// proxy's own words wins, because releases put different words in front. The texts are those of skopeo
+// proxy's own words wins, because releases put different words in front. The texts are those of
+// skopeo
 // 1.9 to 1.22.
 var textClasses = [...]textClass{
 	{class: ClassNoSpace, contains: []string{"no space left on device", "disk quota exceeded"}},
@@ -49,7 +50,8 @@ var textClasses = [...]textClass{
 	{class: ClassConfig, contains: []string{
 		"Invalid image name", "Invalid source name", "unmarshaling JSON at", "more than one image in oci", "cannot be specified at the same time",
 	}},
-	// The documents of an image that are not what they should be. Errors of registries, which have other rows, can have these texts too.
+	// The documents of an image that are not what they should be. Errors of registries, which have
+	// other rows, can have these texts too.
 	{class: ClassUnsupported, contains: []string{
 		"unexpected end of JSON input", "json: cannot unmarshal", "exceeded max depth", "invalid character", "no FSLayers in manifest",
 	}},
@@ -94,8 +96,8 @@ var (
 	paths  = regexp.MustCompile(`(^|\s)/\S*`)
 )
 
-// ownWords returns a text without what the proxy quotes, such as addresses that a registry has sent it
-// to, and without paths, which are the caller's.
+// ownWords returns a text without what the proxy quotes, such as addresses that a registry has sent
+// it to, and without paths, which are the caller's.
 func ownWords(text string) string {
 	text = quoted.ReplaceAllString(text, `""`)
 	return paths.ReplaceAllStringFunc(text, func(path string) string {
@@ -107,8 +109,9 @@ func ownWords(text string) string {
 }
 
 // answers are the parts of a text, between ": ", behind which a registry's own words may stand, or
-// those of an image. They are the codes of docker/distribution's errors, which skopeo prints without
-// the status of the answer, and the sentences that skopeo prints for a code without a message.
+// those of an image. They are the codes of docker/distribution's errors, which skopeo prints
+// without the status of the answer, and the sentences that skopeo prints for a code without a
+// message.
 var answers = map[string]textClass{
 	"unauthorized": {class: ClassUnauthorized}, "authentication required": {class: ClassUnauthorized},
 	"denied": {class: ClassUnauthorized}, "requested access to the resource is denied": {class: ClassUnauthorized},
@@ -131,8 +134,8 @@ var answers = map[string]textClass{
 var status = regexp.MustCompile(
 	`(?:^|: |\s)(?:StatusCode: |invalid status code from registry |HTTP status: |error parsing HTTP )([1-5][0-9]{2})\b`)
 
-// classOfAnswer returns the class of the first part of a text that says how a registry has answered,
-// or where the words of an image begin.
+// classOfAnswer returns the class of the first part of a text that says how a registry has
+// answered, or where the words of an image begin.
 func classOfAnswer(words string) (class Class, permanent, found bool) {
 	begin := len(words)
 	if m := status.FindStringSubmatchIndex(words); m != nil {

@@ -73,7 +73,8 @@ func (l *launch) release() error {
 	return l.own.Close()
 }
 
-// launchError makes the error of a step before the child runs. A cause of the host's says what helps.
+// launchError makes the error of a step before the child runs. A cause of the host's says what
+// helps.
 func launchError(step string, err error) *Error {
 	e := &Error{Class: ClassConfig, Op: "start", Message: fmt.Sprintf("%s: %v", step, err), Err: err}
 	for _, cause := range hostCauses {
@@ -109,8 +110,8 @@ func tempDirError(parent string, err error) *Error {
 	return e
 }
 
-// makeTempDir makes a directory for the child inside one of ours: the outer one, and the lock in it,
-// belong to us whatever the child does.
+// makeTempDir makes a directory for the child inside one of ours: the outer one, and the lock in
+// it, belong to us whatever the child does.
 func (l *launch) makeTempDir(parent string) (err error) {
 	if l.own, err = tempdir.New(parent, tempPrefix); err != nil {
 		return tempDirError(parent, err)
@@ -273,9 +274,9 @@ func (l *launch) addOptional(cfg Config) error {
 	return nil
 }
 
-// environment is what the child gets beside what every program gets. HOME is not ours: what is there
-// must not add credentials or settings. Where to find the network, and whom to trust there, is the
-// administrator's or the caller's own to say.
+// environment is what the child gets beside what every program gets. HOME is not ours: what is
+// there must not add credentials or settings. Where to find the network, and whom to trust there,
+// is the administrator's or the caller's own to say.
 func (l *launch) environment() []string {
 	var env []string
 	names := []string{"SSL_CERT_FILE", "SSL_CERT_DIR",

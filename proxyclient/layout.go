@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// maxIndex bounds an index of a layout and a manifest in it, in bytes, as the proxy bounds manifests.
+	// maxIndex bounds an index of a layout and a manifest in it, in bytes, as the proxy bounds
+	// manifests.
 	maxIndex = 4 << 20
 	// maxIndexes bounds the indexes of a layout that are read to find one manifest.
 	maxIndexes = 64
@@ -36,8 +37,8 @@ type layout struct {
 	tag string // "" for the only image
 }
 
-// layoutOf returns the layout that the proxy opens by a reference, nil if it opens none, or one that
-// it has not unpacked. The proxy unpacks an archive in its temporary directory.
+// layoutOf returns the layout that the proxy opens by a reference, nil if it opens none, or one
+// that it has not unpacked. The proxy unpacks an archive in its temporary directory.
 func (p *Proxy) layoutOf(ref string) *layout {
 	transport, path, tag, _ := splitLocal(ref)
 	l := &layout{tag: strings.TrimPrefix(tag, ":")}
@@ -62,8 +63,8 @@ func (p *Proxy) layoutOf(ref string) *layout {
 }
 
 // check compares a manifest that the proxy serves with the index of the layout. A manifest that the
-// proxy has converted must be a Docker manifest there, with the same layers. A layout without an index
-// is no reason to refuse an image that the proxy has opened.
+// proxy has converted must be a Docker manifest there, with the same layers. A layout without an
+// index is no reason to refuse an image that the proxy has opened.
 func (l *layout) check(op string, m Manifest) error {
 	desc, err := l.find(m.Digest)
 	if errors.Is(err, fs.ErrNotExist) && m.isStored() {
@@ -82,8 +83,8 @@ func (l *layout) check(op string, m Manifest) error {
 	return e
 }
 
-// find returns the descriptor of a manifest in the image's part of the index, or in an index to which
-// that leads.
+// find returns the descriptor of a manifest in the image's part of the index, or in an index to
+// which that leads.
 func (l *layout) find(d digest.Digest) (ocispec.Descriptor, error) {
 	raw, err := l.read(ocispec.ImageIndexFile)
 	if err != nil {
@@ -113,8 +114,8 @@ func (l *layout) find(d digest.Digest) (ocispec.Descriptor, error) {
 	return ocispec.Descriptor{}, missing
 }
 
-// named returns the entries of an index that the tag may stand for. The proxy takes "@" and a number
-// for the place of an entry.
+// named returns the entries of an index that the tag may stand for. The proxy takes "@" and a
+// number for the place of an entry.
 func (l *layout) named(raw []byte) ([]ocispec.Descriptor, error) {
 	entries, err := parseIndex(raw)
 	if l.tag == "" || strings.HasPrefix(l.tag, "@") {
@@ -175,7 +176,8 @@ func (l *layout) hidden() (mediaType string, only bool) {
 	return "", false
 }
 
-// explain says what is wrong with a tag that the proxy does not find in a layout, where that is known.
+// explain says what is wrong with a tag that the proxy does not find in a layout, where that is
+// known.
 func (l *layout) explain(e *Error) *Error {
 	switch e.Class {
 	case ClassNotFound, ClassUnsupported, ClassOther: // by the release
@@ -217,8 +219,8 @@ func (l *layout) blob(d digest.Digest) ([]byte, error) {
 	return raw, err
 }
 
-// read reads a file of the layout. What is in one that is no JSON never becomes part of an error: the
-// file may be a link to one that only we may read.
+// read reads a file of the layout. What is in one that is no JSON never becomes part of an error:
+// the file may be a link to one that only we may read.
 func (l *layout) read(name string) ([]byte, error) {
 	f, err := os.OpenFile(filepath.Join(l.dir, name), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

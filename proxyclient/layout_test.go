@@ -80,7 +80,8 @@ func (l testLayout) change(d digest.Digest) {
 	}
 }
 
-// TestManifestsOfLayouts opens layouts, and archives of them, whose index leads to all kinds of manifests.
+// TestManifestsOfLayouts opens layouts, and archives of them, whose index leads to all kinds of
+// manifests.
 func TestManifestsOfLayouts(t *testing.T) {
 	const oci, index, tag = ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, "t"
 	plain := testImage(t, 1000)

@@ -62,8 +62,8 @@ func TestDrip(t *testing.T) {
 	}
 }
 
-// TestDocumentsLimit: whatever holds up the documents, and however often that is tried again, costs no more than
-// their limit.
+// TestDocumentsLimit: whatever holds up the documents, and however often that is tried again, costs
+// no more than their limit.
 func TestDocumentsLimit(t *testing.T) {
 	for _, fault := range []proxytest.Fault{
 		{Kind: proxytest.Hang, Method: "OpenImage"},

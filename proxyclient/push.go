@@ -18,12 +18,14 @@ import (
 // archivePrefix begins the destination of a push that converts the image.
 const archivePrefix = "docker-archive:"
 
-// Push copies an image of an OCI layout (source is oci:DIR:TAG) with `skopeo copy`: to a registry (destination is docker://NAME), to a
-// container storage that is there (containers-storage:NAME), or to a place that is the pushing user's alone (dir:DIR or
-// docker-archive:FILE). It copies byte by byte, so that the manifest keeps its digest; but a docker-archive holds no OCI images, and gets
-// a conversion. cfg is as for Start, for the destination; its policy is not asked, since the image is our own. The directory DIR, and the
-// one that it is in, which must be there for it alone, are given to the proxy's user. Into a container storage the image is copied by the
-// caller's user, as only that one may write there. A push has no time limit but ctx. Errors are *Error.
+// Push copies an image of an OCI layout (source is oci:DIR:TAG) with `skopeo copy`: to a registry
+// (destination is docker://NAME), to a container storage that is there (containers-storage:NAME),
+// or to a place that is the pushing user's alone (dir:DIR or docker-archive:FILE). It copies byte
+// by byte, so that the manifest keeps its digest; but a docker-archive holds no OCI images, and
+// gets a conversion. cfg is as for Start, for the destination; its policy is not asked, since the
+// image is our own. The directory DIR, and the one that it is in, which must be there for it alone,
+// are given to the proxy's user. Into a container storage the image is copied by the caller's user,
+// as only that one may write there. A push has no time limit but ctx. Errors are *Error.
 func Push(ctx context.Context, cfg Config, source, destination string) error {
 	if err := checkDestination(destination); err != nil {
 		return err
@@ -69,8 +71,9 @@ func checkDestination(destination string) error {
 	return err
 }
 
-// giveLayout gives a layout and the directory that it is in to the child's user, the deepest first: as long as nobody else may enter the
-// outermost one, nobody can replace what is below by a link to somewhere else.
+// giveLayout gives a layout and the directory that it is in to the child's user, the deepest first:
+// as long as nobody else may enter the outermost one, nobody can replace what is below by a link to
+// somewhere else.
 func (l *launch) giveLayout(source string) error {
 	dir := strings.TrimPrefix(source, "oci:")
 	if tag := strings.LastIndexByte(dir, ':'); tag > strings.LastIndexByte(dir, '/') {

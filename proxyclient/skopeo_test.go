@@ -247,7 +247,8 @@ func TestImageConfigFaults(t *testing.T) {
 	wantClass(t, err, ClassUnsupported)
 }
 
-// TestConfigThatSkopeoRefuses: a configuration is data, which the proxy need not understand to serve it.
+// TestConfigThatSkopeoRefuses: a configuration is data, which the proxy need not understand to
+// serve it.
 func TestConfigThatSkopeoRefuses(t *testing.T) {
 	for name, change := range map[string][2]string{
 		"empty time":           {`"created": "2026-01-02T03:04:05Z"`, `"created": ""`},

@@ -29,12 +29,11 @@ type Source struct {
 	left   time.Duration // of the limit for documents
 }
 
-// OpenSource opens an image by a reference as `skopeo copy` takes it, and reads
-// its manifest. Transient errors are retried as cfg says, within the limit for
-// documents. ctx governs the opening only. Where cfg.User may not enter a directory above a local image, the
-// proxy gets a mount namespace in which it can reach the image, and the image
-// only; its files must be readable for that user. For containers-storage and
-// docker-daemon images the proxy runs as the caller's user.
+// OpenSource opens an image by a reference as `skopeo copy` takes it, and reads its manifest.
+// Transient errors are retried as cfg says, within the limit for documents. ctx governs the opening
+// only. Where cfg.User may not enter a directory above a local image, the proxy gets a mount
+// namespace in which it can reach the image, and the image only; its files must be readable for
+// that user. For containers-storage and docker-daemon images the proxy runs as the caller's user.
 func OpenSource(ctx context.Context, cfg Config, ref string) (*Source, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -63,8 +62,8 @@ func OpenSource(ctx context.Context, cfg Config, ref string) (*Source, error) {
 	return s, nil
 }
 
-// document reads a document with do, and again after transient errors, within what is left of the time that all
-// documents may take together.
+// document reads a document with do, and again after transient errors, within what is left of the
+// time that all documents may take together.
 func (s *Source) document(ctx context.Context, do func(context.Context) error) error {
 	s.mu.Lock()
 	left := s.left

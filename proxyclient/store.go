@@ -90,7 +90,8 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// checkStoreDir wants an existing directory that nobody but root and our user can replace or write to.
+// checkStoreDir wants an existing directory that nobody but root and our user can replace or write
+// to.
 func checkStoreDir(dir string) error {
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
 		return storeError(ClassConfig, fmt.Sprintf("the container storage %q has no clean absolute path", dir), nil)

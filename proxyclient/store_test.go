@@ -9,8 +9,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// TestStore opens references that name a container storage. Nothing may appear on disk, and no proxy
-// may be started.
+// TestStore opens references that name a container storage. Nothing may appear on disk, and no
+// proxy may be started.
 func TestStore(t *testing.T) {
 	needs.Root(t) // owners are looked at
 	dir := t.TempDir()

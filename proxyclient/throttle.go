@@ -11,12 +11,14 @@ import (
 	"time"
 )
 
-// maxRetryAfter is how long a registry may make one call wait by answering that there are too many requests.
+// maxRetryAfter is how long a registry may make one call wait by answering that there are too many
+// requests.
 const maxRetryAfter = time.Minute
 
-// throttle follows what a registry asks of the proxy that limits requests: to wait, and for how long. The proxy
-// does wait (status 429, up to 60 s and four times for each request), but tells of it only in its debug log.
-// What the registry asks of it with another status, such as 503, the proxy does not tell at all.
+// throttle follows what a registry asks of the proxy that limits requests: to wait, and for how
+// long. The proxy does wait (status 429, up to 60 s and four times for each request), but tells of
+// it only in its debug log. What the registry asks of it with another status, such as 503, the
+// proxy does not tell at all.
 type throttle struct {
 	refuse func(*Error) // is called for a wait that is too long
 
@@ -64,7 +66,8 @@ func (t *throttle) line(line []byte) {
 	}
 }
 
-// extend gives the call under way the time that the registry asks for. It reports false when that is too long.
+// extend gives the call under way the time that the registry asks for. It reports false when that
+// is too long.
 func (t *throttle) extend(wait time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,7 +110,8 @@ func retryAfter(value string, now time.Time) time.Duration {
 // maxLogLine is how much of a line of the proxy's stderr is looked at.
 const maxLogLine = 8 << 10
 
-// logFilter takes a proxy's stderr: lines of its debug log go to the throttle and to debug only, all others to rest.
+// logFilter takes a proxy's stderr: lines of its debug log go to the throttle and to debug only,
+// all others to rest.
 type logFilter struct {
 	throttle *throttle
 	debug    func(line []byte) // nil: they are wanted nowhere else
@@ -115,7 +119,8 @@ type logFilter struct {
 	line     []byte
 }
 
-// Write implements io.Writer; it never fails. A line that is not complete is kept, up to maxLogLine bytes.
+// Write implements io.Writer; it never fails. A line that is not complete is kept, up to maxLogLine
+// bytes.
 func (f *logFilter) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {

@@ -14,15 +14,17 @@ import (
 // Identifier is the daemon's name in the journal.
 const Identifier = "ostree-importd"
 
-// messageID is the log field for the id of a message catalog entry. Text leaves it out: it says nothing to people.
+// messageID is the log field for the id of a message catalog entry. Text leaves it out: it says
+// nothing to people.
 const messageID = "message-id"
 
-// NewLogger returns a logger for the daemon. When standard error is connected to the journal, records go there
-// natively, with their level as the priority and with all fields; otherwise they go to standard error as lines of text.
+// NewLogger returns a logger for the daemon. When standard error is connected to the journal,
+// records go there natively, with their level as the priority and with all fields; otherwise they
+// go to standard error as lines of text.
 //
-// In the journal the field "job-id" is OSTREE_IMPORT_JOB_ID, and so on; "message-id", "caller-uid" and "caller-unit"
-// are MESSAGE_ID, CALLER_UID and CALLER_UNIT. The field "error" is also appended to the message, as that is what most
-// readers show.
+// In the journal the field "job-id" is OSTREE_IMPORT_JOB_ID, and so on; "message-id", "caller-uid"
+// and "caller-unit" are MESSAGE_ID, CALLER_UID and CALLER_UNIT. The field "error" is also appended
+// to the message, as that is what most readers show.
 func NewLogger(level logrus.Level) *logrus.Logger {
 	logger := logrus.New()
 	logger.SetLevel(level)
@@ -45,8 +47,8 @@ func (f textFormatter) Format(entry *logrus.Entry) ([]byte, error) {
 	return f.text.Format(&plain)
 }
 
-// journalHook sends records to the journal. One that the journal does not take is written to standard error, which the
-// service manager connected to the journal as well.
+// journalHook sends records to the journal. One that the journal does not take is written to
+// standard error, which the service manager connected to the journal as well.
 type journalHook struct{}
 
 func (journalHook) Levels() []logrus.Level { return logrus.AllLevels }

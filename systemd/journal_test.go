@@ -26,7 +26,8 @@ func probe(t *testing.T, socket string) *exec.Cmd {
 	return exec.Command(binary)
 }
 
-// journalStream makes a file that passes for the journal's stream: the variable names its device and inode.
+// journalStream makes a file that passes for the journal's stream: the variable names its device
+// and inode.
 func journalStream(t *testing.T) (file *os.File, variable string) {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))

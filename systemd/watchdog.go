@@ -7,11 +7,13 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Watchdog tells the service manager that the process is alive, at half the interval that the service manager asked
-// for, until ctx ends. Before each message it calls ping, which should take the locks that all work depends on: when
-// ping hangs, the messages stop and the service manager restarts the daemon.
+// Watchdog tells the service manager that the process is alive, at half the interval that the
+// service manager asked for, until ctx ends. Before each message it calls ping, which should take
+// the locks that all work depends on: when ping hangs, the messages stop and the service manager
+// restarts the daemon.
 //
-// It returns at once when the service manager asked for no watchdog, or not for one of this process.
+// It returns at once when the service manager asked for no watchdog, or not for one of this
+// process.
 func Watchdog(ctx context.Context, ping func()) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {

@@ -9,8 +9,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/daemon"
 )
 
-// TestEventsAreOneLine: texts of jobs, which images and registries choose, do not reach the terminal as
-// they are.
+// TestEventsAreOneLine: texts of jobs, which images and registries choose, do not reach the
+// terminal as they are.
 func TestEventsAreOneLine(t *testing.T) {
 	const odd = "a\x1b[2J\nb\x07\u009bc"
 	job := daemon.JobStatus{ID: 7, Image: "oci:/" + odd, StatusText: odd, Result: daemon.ResultFailed, ErrorMessage: odd}

@@ -19,8 +19,8 @@ const (
 	exitCanceled   = 130
 )
 
-// errNothingNew ends `prepare --check` when a pull would change nothing, and
-// `pull --check-changed` when it has changed nothing. It is an answer, not a failure: nothing is printed.
+// errNothingNew ends `prepare --check` when a pull would change nothing, and `pull --check-changed`
+// when it has changed nothing. It is an answer, not a failure: nothing is printed.
 var errNothingNew = errors.New("nothing new")
 
 // interruptedError ends a verb at Ctrl-C, and says what becomes of its job.

@@ -55,8 +55,9 @@ func makeAbsolute(image *reference.Image) (moved bool, err error) {
 	return true, nil
 }
 
-// storedImage returns the name of a stored image. A name that is stored as it stands counts, also a relative path, which other
-// programs and earlier versions have recorded; otherwise a relative path is one of the working directory.
+// storedImage returns the name of a stored image. A name that is stored as it stands counts, also a
+// relative path, which other programs and earlier versions have recorded; otherwise a relative path
+// is one of the working directory.
 func (s *settings) storedImage(ctx context.Context, text string) (string, error) {
 	ref, err := reference.Parse(text)
 	if err != nil { // the ref of an image whose name cannot be read, which only a list shows

@@ -15,7 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// storedUnder records images of these names in a new repository. Their only layer is missing: nothing but the name matters.
+// storedUnder records images of these names in a new repository. Their only layer is missing:
+// nothing but the name matters.
 func storedUnder(t *testing.T, names ...string) string {
 	t.Helper()
 	repo := fixture.NewRepo(t, ostreerepo.ModeBareUser)
@@ -39,7 +40,8 @@ func storedUnder(t *testing.T, names ...string) string {
 	return repo.Path()
 }
 
-// TestStoredNamesAsTheyStand: a relative path in a name is one of the working directory, unless an image is stored under it as it stands.
+// TestStoredNamesAsTheyStand: a relative path in a name is one of the working directory, unless an
+// image is stored under it as it stands.
 func TestStoredNamesAsTheyStand(t *testing.T) {
 	t.Chdir(t.TempDir())
 	here, err := filepath.Abs(".")
@@ -89,7 +91,8 @@ func TestStoredNamesAsTheyStand(t *testing.T) {
 	}
 }
 
-// TestStoredNameOfNothing: where nothing is stored under a name, the message has the path that was looked for.
+// TestStoredNameOfNothing: where nothing is stored under a name, the message has the path that was
+// looked for.
 func TestStoredNameOfNothing(t *testing.T) {
 	t.Chdir(t.TempDir())
 	here, err := filepath.Abs(".")

@@ -55,7 +55,8 @@ oci:/srv/images/os:1    broken: layer 3…
 	}
 }
 
-// TestTablesFit: no line of a table is wider than the terminal, and each says something of each of its columns.
+// TestTablesFit: no line of a table is wider than the terminal, and each says something of each of
+// its columns.
 func TestTablesFit(t *testing.T) {
 	long := strings.Repeat("word ", 30)
 	tables := map[string][][]string{

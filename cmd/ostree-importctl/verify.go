@@ -139,7 +139,8 @@ func printFound(w io.Writer, image *importer.VerifiedImage) error {
 	return printUnverified(w, image.Reference, image.Unverified)
 }
 
-// layerName names a layer of an image in a table, and the image's own commit where there is no layer.
+// layerName names a layer of an image in a table, and the image's own commit where there is no
+// layer.
 func layerName(layer digest.Digest, index int) string {
 	switch {
 	case layer == "":

@@ -101,8 +101,8 @@ func startWatchdog(ctx context.Context, ping func()) (stop func()) {
 	}
 }
 
-// startSweep deletes what a killed daemon has left, until ctx ends or the returned function is called.
-// Callers need not wait for that.
+// startSweep deletes what a killed daemon has left, until ctx ends or the returned function is
+// called. Callers need not wait for that.
 func startSweep(ctx context.Context, open func(context.Context) (*importer.Importer, error)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup

@@ -54,7 +54,8 @@ func TestMakeWritableWithoutSysroot(t *testing.T) {
 	}
 }
 
-// TestLetWrite has a read-only view of a directory, as the daemon's mount namespace has of what was not there when it was made.
+// TestLetWrite has a read-only view of a directory, as the daemon's mount namespace has of what was
+// not there when it was made.
 func TestLetWrite(t *testing.T) {
 	needs.Root(t)
 	for _, test := range []struct {
@@ -105,7 +106,8 @@ func TestLetWrite(t *testing.T) {
 	}
 }
 
-// TestLetWriteToAnOrdinaryDirectory: nothing is mounted, and nothing made, where everybody can make it.
+// TestLetWriteToAnOrdinaryDirectory: nothing is mounted, and nothing made, where everybody can make
+// it.
 func TestLetWriteToAnOrdinaryDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := letWrite(filepath.Join(dir, "ostree/repo"), true); err != nil {

@@ -34,8 +34,8 @@ func newRepo(t *testing.T, mode ostreerepo.Mode) *ostreerepo.Repo {
 	return repo
 }
 
-// commit makes a commit of files, by path; one whose content begins with "-> " is a symbolic link, and one whose path ends with a slash a
-// directory.
+// commit makes a commit of files, by path; one whose content begins with "-> " is a symbolic link,
+// and one whose path ends with a slash a directory.
 func commit(t *testing.T, repo *ostreerepo.Repo, files map[string]string) objects.Checksum {
 	t.Helper()
 	dir := t.TempDir()

@@ -140,7 +140,8 @@ func TestReadLess(t *testing.T) {
 	}
 }
 
-// TestFirstError wants the error that came first: of the caller, of a writer, of the source, of the context.
+// TestFirstError wants the error that came first: of the caller, of a writer, of the source, of the
+// context.
 func TestFirstError(t *testing.T) {
 	broken, canceled := errors.New("broken"), errors.New("canceled")
 	data := archive(t, 10, 20, SmallFile+1)

@@ -1,12 +1,12 @@
-// Package blob reads the blob of an image layer: as a verified stream of the uncompressed archive, and with writers that take the
-// contents of the archive's entries off the reader's hands.
+// Package blob reads the blob of an image layer: as a verified stream of the uncompressed archive,
+// and with writers that take the contents of the archive's entries off the reader's hands.
 //
 // Data flows one way, each arrow a goroutine with a few recycled buffers:
 //
 //	blob ──▶ size, digest ──▶ decompress ──▶ diffID ──▶ the caller's reader of entries ──▶ writers
 //
-// Layers of all kinds are read through this package: it knows tar archives as far as it must to tell one from garbage, but not what
-// their entries mean.
+// Layers of all kinds are read through this package: it knows tar archives as far as it must to
+// tell one from garbage, but not what their entries mean.
 //
 // Invariants:
 //

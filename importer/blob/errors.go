@@ -48,8 +48,8 @@ func Quote(name string) string {
 	return strconv.Quote(name)
 }
 
-// ArchiveError tells what is wrong with an archive, ErrTruncated or ErrArchive, from what is wrong with its source: an error of the
-// latter is returned as it is. It takes an error of package tar.
+// ArchiveError tells what is wrong with an archive, ErrTruncated or ErrArchive, from what is wrong
+// with its source: an error of the latter is returned as it is. It takes an error of package tar.
 func ArchiveError(err error) error {
 	switch {
 	case err == nil:
@@ -65,8 +65,8 @@ func ArchiveError(err error) error {
 // tarErrors begins the texts of the errors of archive/tar, not all of which have a name.
 const tarErrors = "archive/tar: "
 
-// HeaderError is ArchiveError for an error of the next entry's header, of which the last one before it
-// tells the place; "" for the first header.
+// HeaderError is ArchiveError for an error of the next entry's header, of which the last one before
+// it tells the place; "" for the first header.
 func HeaderError(last string, err error) error {
 	err = ArchiveError(err)
 	switch {
@@ -88,8 +88,8 @@ func ContentError(name string, err error) error {
 	return NewEntryError(name, err)
 }
 
-// IsDamage reports whether an error says that a layer's bytes are not what they should be. Such an error may come from a blob that
-// is not the right one.
+// IsDamage reports whether an error says that a layer's bytes are not what they should be. Such an
+// error may come from a blob that is not the right one.
 func IsDamage(err error) bool {
 	for _, damage := range []error{ErrCompression, ErrTruncated, ErrArchive, ErrDiffID, ErrMemory} {
 		if errors.Is(err, damage) {

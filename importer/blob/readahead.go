@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// readaheadBuffers is the number of buffers of a readahead: one to fill, one to inspect, one to read from, the rest to even out.
+// readaheadBuffers is the number of buffers of a readahead: one to fill, one to inspect, one to
+// read from, the rest to even out.
 const readaheadBuffers = 8
 
 // chunk is a piece of a stream. An error comes after data.
@@ -15,7 +16,8 @@ type chunk struct {
 	err  error
 }
 
-// readahead reads a stream ahead of its reader. One goroutine reads, another inspects, and the buffers are used again.
+// readahead reads a stream ahead of its reader. One goroutine reads, another inspects, and the
+// buffers are used again.
 type readahead struct {
 	stop      <-chan struct{}
 	free      chan []byte
@@ -24,8 +26,9 @@ type readahead struct {
 	current   chunk
 }
 
-// newReadahead starts to read src with buffers of size bytes. inspect sees each piece in order, with the error that follows it, and
-// says which error to hand on. Both goroutines end at the first error or when stop is closed; running counts them.
+// newReadahead starts to read src with buffers of size bytes. inspect sees each piece in order,
+// with the error that follows it, and says which error to hand on. Both goroutines end at the first
+// error or when stop is closed; running counts them.
 func newReadahead(stop <-chan struct{}, running *sync.WaitGroup, src io.Reader, size int, inspect func([]byte, error) error) *readahead {
 	a := &readahead{stop: stop, free: make(chan []byte, readaheadBuffers), inspected: make(chan chunk, readaheadBuffers)}
 	for range readaheadBuffers {

@@ -27,7 +27,8 @@ type stream struct {
 	decompressing     sync.WaitGroup
 }
 
-// openStream starts to read r. What it starts ends with ctx and is counted by running; r is then closed if it can be.
+// openStream starts to read r. What it starts ends with ctx and is counted by running; r is then
+// closed if it can be.
 func openStream(ctx context.Context, running *sync.WaitGroup, r io.Reader, layer Layer, memory *budget.Share) (*stream, error) {
 	if layer.Descriptor.Size < anySize {
 		return nil, fmt.Errorf("%w: the descriptor says %d bytes", ErrSize, layer.Descriptor.Size)
@@ -61,9 +62,9 @@ func (s *stream) Read(p []byte) (int, error) { return s.archive.Read(p) }
 // uncompressed is the number of bytes of the archive. It is known when finish has returned nil.
 func (s *stream) uncompressed() int64 { return s.verifier.read }
 
-// finish takes the outcome of reading the archive, and reads what is left of it and of the blob, so that everything is verified
-// whatever comes after the archive's end. For a damaged archive the blob's verdict tells why: that of a blob which is not the right
-// one comes first.
+// finish takes the outcome of reading the archive, and reads what is left of it and of the blob, so
+// that everything is verified whatever comes after the archive's end. For a damaged archive the
+// blob's verdict tells why: that of a blob which is not the right one comes first.
 func (s *stream) finish(err error) error {
 	if err == nil {
 		_, err = io.Copy(io.Discard, s.archive)

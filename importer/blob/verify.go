@@ -7,7 +7,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// verifier checks a stream that it sees piece by piece: the end of a stream that isn't the right one is an error in place of io.EOF.
+// verifier checks a stream that it sees piece by piece: the end of a stream that isn't the right
+// one is an error in place of io.EOF.
 type verifier struct {
 	want     digest.Digest
 	mismatch error // the sentinel for a wrong digest

@@ -10,16 +10,18 @@ import (
 
 const (
 	maxWriters = 4
-	// SmallFile is the size in bytes up to which a content is buffered and left to a writer. A larger one is written while it is read.
+	// SmallFile is the size in bytes up to which a content is buffered and left to a writer. A
+	// larger one is written while it is read.
 	SmallFile = 1 << 20
-	// queuedPerWriter is the number of buffered contents per writer: one being written and two waiting.
+	// queuedPerWriter is the number of buffered contents per writer: one being written and two
+	// waiting.
 	queuedPerWriter = 3
 	// writerMemory is the memory of a writer, in bytes.
 	writerMemory = (queuedPerWriter + 1) * SmallFile
 )
 
-// Writers write contents of an archive, several at once and within a fixed amount of memory. Their methods are called by one
-// goroutine, that of the reader.
+// Writers write contents of an archive, several at once and within a fixed amount of memory. Their
+// methods are called by one goroutine, that of the reader.
 type Writers struct {
 	stop     <-chan struct{}
 	fail     context.CancelCauseFunc
@@ -42,7 +44,8 @@ func writersFor(n int) int {
 	return min(runtime.GOMAXPROCS(0), maxWriters)
 }
 
-// startWriters starts n writers. They end with ctx, at the latest, and end it through fail when they fail.
+// startWriters starts n writers. They end with ctx, at the latest, and end it through fail when
+// they fail.
 func startWriters(ctx context.Context, fail context.CancelCauseFunc, running *sync.WaitGroup, n int) *Writers {
 	w := &Writers{stop: ctx.Done(), fail: fail, jobs: make(chan writeJob, queuedPerWriter*n), buffers: make(chan []byte, queuedPerWriter*n)}
 	for range cap(w.buffers) {
@@ -73,9 +76,10 @@ func (w *Writers) work() {
 	}
 }
 
-// Write has write called with a content of size bytes, all of which it reads from r before it returns: a small content is given to
-// write later, by another goroutine, a larger one at once. An error of r is returned as it is, whatever write makes of it. An error of
-// a later call ends the reading of the blob, for which it is the cause.
+// Write has write called with a content of size bytes, all of which it reads from r before it
+// returns: a small content is given to write later, by another goroutine, a larger one at once. An
+// error of r is returned as it is, whatever write makes of it. An error of a later call ends the
+// reading of the blob, for which it is the cause.
 func (w *Writers) Write(size int64, r io.Reader, write func(content io.Reader) error) error {
 	if size > SmallFile {
 		source := &stoppableReader{r: r, stop: w.stop}
@@ -101,7 +105,8 @@ func (w *Writers) Write(size int64, r io.Reader, write func(content io.Reader) e
 	return nil
 }
 
-// bufferSize grows in few steps, so that the buffers of a layer of small files stay small and are still used again.
+// bufferSize grows in few steps, so that the buffers of a layer of small files stay small and are
+// still used again.
 func bufferSize(size int64) int64 {
 	if size <= SmallFile/16 {
 		return SmallFile / 16
@@ -121,8 +126,8 @@ func (w *Writers) finish() error {
 	}
 }
 
-// stoppableReader tells the errors of reading from those of writing, and can be stopped even where the content of a sparse file takes
-// no reading.
+// stoppableReader tells the errors of reading from those of writing, and can be stopped even where
+// the content of a sparse file takes no reading.
 type stoppableReader struct {
 	r    io.Reader
 	stop <-chan struct{}

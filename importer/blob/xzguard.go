@@ -12,9 +12,11 @@ const maxXZDictionary = 64 << 20
 
 var errXZ = errors.New("xz: damaged structure")
 
-// xzGuard passes an xz file on unchanged. At each block it asks need for the memory of the block's dictionary, before the decoder sees
-// the block: the decoder takes whatever a block asks for, and the format permits 4 GiB. It follows the structure of the file (xz file format 1.2.1,
-// LZMA2 chunks as in lzma2_decoder of XZ Utils) without decompressing, so that it finds the header of every block.
+// xzGuard passes an xz file on unchanged. At each block it asks need for the memory of the block's
+// dictionary, before the decoder sees the block: the decoder takes whatever a block asks for, and
+// the format permits 4 GiB. It follows the structure of the file (xz file format 1.2.1, LZMA2
+// chunks as in lzma2_decoder of XZ Utils) without decompressing, so that it finds the header of
+// every block.
 type xzGuard struct {
 	src   *bufio.Reader
 	need  func(window, limit int64) error
@@ -186,7 +188,8 @@ func (g *xzGuard) chunk() error {
 	return nil
 }
 
-// sizedChunk passes on a chunk of which the header has the length header and, at the offset at, the size of the rest less 1.
+// sizedChunk passes on a chunk of which the header has the length header and, at the offset at, the
+// size of the rest less 1.
 func (g *xzGuard) sizedChunk(header, at int) error {
 	b, err := g.peek(header)
 	if err != nil {
@@ -232,7 +235,8 @@ func (g *xzGuard) indexNumber() (uint64, error) {
 	return n, nil
 }
 
-// xzNumber decodes a variable-length number of at most nine bytes; its length is 0 when there is none.
+// xzNumber decodes a variable-length number of at most nine bytes; its length is 0 when there is
+// none.
 func xzNumber(b []byte) (n uint64, length int) {
 	for i := range min(len(b), 9) {
 		n |= uint64(b[i]&0x7f) << (7 * i)

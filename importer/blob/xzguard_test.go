@@ -12,7 +12,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/budget"
 )
 
-// xzSamples covers the parts of the format: check kinds, several blocks, known sizes, stored chunks, streams with padding between.
+// xzSamples covers the parts of the format: check kinds, several blocks, known sizes, stored
+// chunks, streams with padding between.
 func xzSamples(t testing.TB) map[string][]byte {
 	noise := make([]byte, 3<<20)
 	rand.Read(noise)

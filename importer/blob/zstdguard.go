@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// maxZstdWindow is the memory that a zstd frame may ask for, the same as that of the zstd command.
+	// maxZstdWindow is the memory that a zstd frame may ask for, the same as that of the zstd
+	// command.
 	maxZstdWindow = 128 << 20
 	// maxZstdHeader is the size of the largest frame header, its magic number included.
 	maxZstdHeader = 18
@@ -17,8 +18,9 @@ const (
 
 var errZstd = errors.New("zstd: damaged structure")
 
-// zstdGuard passes zstd data on unchanged. At each frame it asks need for the memory that the frame's decoder will take, before
-// the decoder sees the frame. It follows the structure of the data (RFC 8878, section 3.1) without decompressing.
+// zstdGuard passes zstd data on unchanged. At each frame it asks need for the memory that the
+// frame's decoder will take, before the decoder sees the frame. It follows the structure of the
+// data (RFC 8878, section 3.1) without decompressing.
 type zstdGuard struct {
 	src      *bufio.Reader
 	need     func(window, limit int64) error

@@ -21,7 +21,8 @@ func skippable(n int) []byte {
 	return append(frame, make([]byte, n)...)
 }
 
-// zstdSamples covers the parts of the format: kinds of blocks, checksums, known sizes, several frames and skippable ones.
+// zstdSamples covers the parts of the format: kinds of blocks, checksums, known sizes, several
+// frames and skippable ones.
 func zstdSamples(t testing.TB) map[string][]byte {
 	noise := make([]byte, 3<<20)
 	rand.Read(noise)
@@ -63,13 +64,15 @@ func TestZstdGuardPassesOn(t *testing.T) {
 	}
 }
 
-// TestWindows: windows are refused before a decoder allocates them, in whatever frame or block they are.
+// TestWindows: windows are refused before a decoder allocates them, in whatever frame or block they
+// are.
 func TestWindows(t *testing.T) {
 	text := bytes.Repeat([]byte("the quick brown fox "), 1000)
 	small := compress(t, text, "zstd", "-c")
 	large := compress(t, text, "zstd", "-c", "--ultra", "--long=28")
 	smallXZ := compress(t, text, "xz", "-0c")
-	// A frame that says it is one segment of 2^40 bytes, and one with the largest window that can be written.
+	// A frame that says it is one segment of 2^40 bytes, and one with the largest window that can
+	// be written.
 	segment := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0}, binary.LittleEndian.AppendUint64(nil, 1<<40)...)
 	widest := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0xff, 1, 0, 0}
 	for _, test := range []struct {

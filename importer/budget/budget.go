@@ -15,8 +15,9 @@ const (
 	// Minimum is the smallest size of a budget with which images can be imported.
 	Minimum = 64 << 20
 
-	// Patience is how long somebody who waits for memory keeps those back who came later. Then a need
-	// that is free is served, whoever came first: what holds the memory may wait for a slow network.
+	// Patience is how long somebody who waits for memory keeps those back who came later. Then a
+	// need that is free is served, whoever came first: what holds the memory may wait for a slow
+	// network.
 	Patience = time.Minute
 
 	// step is the least by which a share grows, so that small needs are not counted one by one.
@@ -65,7 +66,8 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("it needs at least %d MiB of memory, more than the %d MiB that all work on images has together", (e.Need+1<<20-1)>>20, e.Size>>20)
 }
 
-// outgrown is the error for what needs more than is free, which is the reason to begin again with a larger share.
+// outgrown is the error for what needs more than is free, which is the reason to begin again with a
+// larger share.
 type outgrown struct {
 	need int64 // bytes, at least
 }
@@ -74,9 +76,10 @@ func (e *outgrown) Error() string {
 	return fmt.Sprintf("%d MiB of memory are not free now", e.need>>20)
 }
 
-// Run waits for a share of at least n bytes, or of the whole budget, and calls work with it. When work returns the share is given back. An
-// error of Take that is in the chain of the error of work makes Run begin again, if the memory can be had at all, or is returned.
-// The error of the wait is the cause that ctx has ended for. The work must not call Run itself.
+// Run waits for a share of at least n bytes, or of the whole budget, and calls work with it. When
+// work returns the share is given back. An error of Take that is in the chain of the error of work
+// makes Run begin again, if the memory can be had at all, or is returned. The error of the wait is
+// the cause that ctx has ended for. The work must not call Run itself.
 func (b *Budget) Run(ctx context.Context, n int64, work func(*Share) error) error {
 	for {
 		n = min(n, b.size)
@@ -145,8 +148,8 @@ func (b *Budget) release(n int64) {
 	b.serve()
 }
 
-// serve gives those who wait their shares, in order, as far as the memory goes. Who does not fit keeps
-// those back who came later, but only for Patience.
+// serve gives those who wait their shares, in order, as far as the memory goes. Who does not fit
+// keeps those back who came later, but only for Patience.
 func (b *Budget) serve() {
 	var next *list.Element
 	for place := b.waiting.Front(); place != nil; place = next {
@@ -169,7 +172,8 @@ type Share struct {
 	held, used int64 // guarded by budget.mu
 }
 
-// Take says that the work needs n more bytes. It never waits: they are taken from the share, which grows by what is free. The error is a
+// Take says that the work needs n more bytes. It never waits: they are taken from the share, which
+// grows by what is free. The error is a
 // *LimitError if the whole budget would not do, or one that Run must see. Either way nothing must be allocated.
 func (s *Share) Take(n int64) error {
 	b := s.budget

@@ -41,7 +41,8 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestHoldersDontWait: pieces of work that each fit, but not together, all come to their end, and never hold more than there is.
+// TestHoldersDontWait: pieces of work that each fit, but not together, all come to their end, and
+// never hold more than there is.
 func TestHoldersDontWait(t *testing.T) {
 	const size, workers = 64 << 20, 24
 	b := New(size)
@@ -110,8 +111,8 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// TestPatience: somebody who holds memory for ever and somebody who waits for all of it stop nobody else
-// for longer than Patience.
+// TestPatience: somebody who holds memory for ever and somebody who waits for all of it stop nobody
+// else for longer than Patience.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(100)

@@ -49,7 +49,8 @@ func (c *Checker) Objects() uint64 { return uint64(len(c.seen)) }
 // Bytes is how many bytes of file contents were read.
 func (c *Checker) Bytes() uint64 { return c.bytes.Load() }
 
-// Add has a commit and all that it reaches, other than its ancestors, looked at. What is missing, damaged or can't be read is no error.
+// Add has a commit and all that it reaches, other than its ancestors, looked at. What is missing,
+// damaged or can't be read is no error.
 func (c *Checker) Add(ctx context.Context, commit objects.Checksum) error {
 	object, ok, err := read(c, objects.KindCommit, commit, c.repo.Commit)
 	if err != nil || !ok {
@@ -98,7 +99,8 @@ func (c *Checker) addDir(ctx context.Context, dir objects.TreeDir) error {
 	return nil
 }
 
-// read reads a metadata object that was not seen before; ok is false for one that was, or that is bad.
+// read reads a metadata object that was not seen before; ok is false for one that was, or that is
+// bad.
 func read[T any](c *Checker, kind objects.Kind, sum objects.Checksum, from func(objects.Checksum) (T, error)) (v T, ok bool, err error) {
 	o := Object{sum, kind}
 	if c.seen[o] {
@@ -109,7 +111,8 @@ func read[T any](c *Checker, kind objects.Kind, sum objects.Checksum, from func(
 	return v, err == nil, c.note(o, err)
 }
 
-// note keeps what the error of reading an object says about it. It returns errors that are about the whole work.
+// note keeps what the error of reading an object says about it. It returns errors that are about
+// the whole work.
 func (c *Checker) note(o Object, err error) error {
 	problem, bad := problemOf(err)
 	switch {
@@ -123,8 +126,9 @@ func (c *Checker) note(o Object, err error) error {
 	return nil
 }
 
-// NotChecked reports whether an error is that of a system call which failed for reasons of the machine or the caller, such as too few
-// descriptors, missing rights or a full disk: what was to be checked may be good or damaged.
+// NotChecked reports whether an error is that of a system call which failed for reasons of the
+// machine or the caller, such as too few descriptors, missing rights or a full disk: what was to be
+// checked may be good or damaged.
 func NotChecked(err error) bool {
 	var number syscall.Errno
 	_, bad := problemOf(err)
@@ -148,8 +152,8 @@ func problemOf(err error) (problem string, bad bool) {
 	return "", false
 }
 
-// Run verifies the files that Add has found, several at a time. progress, which may be nil, is told how many are done of how
-// many, by one goroutine at a time.
+// Run verifies the files that Add has found, several at a time. progress, which may be nil, is told
+// how many are done of how many, by one goroutine at a time.
 func (c *Checker) Run(ctx context.Context, progress func(done, total int)) error {
 	workers := min(4, runtime.GOMAXPROCS(0))
 	found := make([]error, len(c.files))

@@ -8,7 +8,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Damage is an object that is missing or damaged, or could not be read, and a path in the commit that needs it.
+// Damage is an object that is missing or damaged, or could not be read, and a path in the commit
+// that needs it.
 type Damage struct {
 	Path    string // absolute; "" for the commit itself
 	Object  Object
@@ -20,8 +21,8 @@ type Damage struct {
 // AllBad gives the objects with which something is wrong, and what, after Run, in no order.
 func (c *Checker) AllBad() iter.Seq2[Object, string] { return maps.All(c.bad) }
 
-// Damage lists what is wrong with a commit that was added, after Run: each object that is bad or could not be read once, at the first of
-// its paths.
+// Damage lists what is wrong with a commit that was added, after Run: each object that is bad or
+// could not be read once, at the first of its paths.
 func (c *Checker) Damage(ctx context.Context, commit objects.Checksum) ([]Damage, error) {
 	if len(c.bad)+len(c.unread) == 0 {
 		return nil, nil

@@ -19,19 +19,20 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// PinPrefix is the prefix of refs that keep the layers of the image commits that they name, whatever they are called.
+// PinPrefix is the prefix of refs that keep the layers of the image commits that they name,
+// whatever they are called.
 const PinPrefix = "ostree/container/pin"
 
 // Policy says which images stay. The zero value keeps all of them.
 type Policy struct {
 	// Undeployed drops images that no deployment uses, except what KeepLast and Quota leave.
 	Undeployed bool
-	// KeepLast is how many of them are kept per repository name, tags apart, the youngest ones: by when they say that they
-	// were created, then by when they were imported, then by name. With 0 the number is not
-	// limited if there is a Quota, and none is kept otherwise.
+	// KeepLast is how many of them are kept per repository name, tags apart, the youngest ones: by
+	// when they say that they were created, then by when they were imported, then by name. With 0
+	// the number is not limited if there is a Quota, and none is kept otherwise.
 	KeepLast int
-	// Quota is how many bytes the layers may have, compressed, that only they need; the oldest images go first. 0 means
-	// no limit.
+	// Quota is how many bytes the layers may have, compressed, that only they need; the oldest
+	// images go first. 0 means no limit.
 	Quota uint64
 }
 
@@ -164,7 +165,8 @@ func readOwner(repo *ostreerepo.Repo, ref ostreerepo.Ref) *owner {
 	if image, err := stored.ReadImage(repo, ref.Commit); err == nil {
 		o.created, _ = document.Created(image.Manifest, image.Config)
 	}
-	// Each import of an image that is new under this name writes the ref, whichever program imports it.
+	// Each import of an image that is new under this name writes the ref, whichever program imports
+	// it.
 	o.imported, _ = repo.RefTime(ref.Name)
 	return o
 }

@@ -61,7 +61,8 @@ func (s *store) land() {
 	}
 }
 
-// written makes the time at which each image's ref was written day 1 of a month, or, of the images named, a later one each.
+// written makes the time at which each image's ref was written day 1 of a month, or, of the images
+// named, a later one each.
 func (s *store) written(later ...string) {
 	s.Helper()
 	s.land()
@@ -371,7 +372,8 @@ func TestRecordsStayWithTheirImages(t *testing.T) {
 	})
 }
 
-// TestRecordsStayWithTheirLayers: what is recorded of a layer goes when the layer does, or when its ref names another commit.
+// TestRecordsStayWithTheirLayers: what is recorded of a layer goes when the layer does, or when its
+// ref names another commit.
 func TestRecordsStayWithTheirLayers(t *testing.T) {
 	s := newStore(t)
 	s.image("docker://example.com/os:1", 1, "kept", "replaced")

@@ -17,8 +17,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// deploymentRefs are the prefixes of the refs of deployments, and of the commits that rpm-ostree has built deployments on, with
-// what such a ref names.
+// deploymentRefs are the prefixes of the refs of deployments, and of the commits that rpm-ostree
+// has built deployments on, with what such a ref names.
 var deploymentRefs = map[string]string{
 	"ostree/0": "the deployment ", "ostree/1": "the deployment ", "rpmostree/base": "the base commit ",
 }
@@ -32,8 +32,9 @@ type Deployments struct {
 	refs    map[string]string           // what says in its origin that it comes from the image with that ref
 }
 
-// FindDeployments reads the deployments that the refs of a repository name, and, where the repository is the one of a sysroot,
-// those that are in its directory ostree/deploy, with their origins.
+// FindDeployments reads the deployments that the refs of a repository name, and, where the
+// repository is the one of a sysroot, those that are in its directory ostree/deploy, with their
+// origins.
 func FindDeployments(repo *ostreerepo.Repo) (*Deployments, error) {
 	d := &Deployments{
 		repo: repo, commits: map[objects.Checksum]string{}, bases: map[objects.Checksum]string{},
@@ -73,8 +74,8 @@ func (d *Deployments) add(c objects.Checksum, who string) {
 // maxOrigin is how many bytes of a deployment's origin file are looked at.
 const maxOrigin = 64 << 10
 
-// readSysroot reads the deployments in the directory beside the repository: STATEROOT/deploy/CHECKSUM.SERIAL, with an origin
-// file of that name and the suffix ".origin".
+// readSysroot reads the deployments in the directory beside the repository:
+// STATEROOT/deploy/CHECKSUM.SERIAL, with an origin file of that name and the suffix ".origin".
 func (d *Deployments) readSysroot() error {
 	path := d.repo.Path()
 	if filepath.Base(path) != "repo" {
@@ -107,7 +108,8 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// addOrigin notes the image that an origin file names. One that does not name any, or in a form that nobody knows, says nothing.
+// addOrigin notes the image that an origin file names. One that does not name any, or in a form
+// that nobody knows, says nothing.
 func (d *Deployments) addOrigin(path, who string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -131,9 +133,9 @@ func (d *Deployments) addOrigin(path, who string) error {
 	return nil
 }
 
-// Use says which deployment uses the image that a ref names, and how; "" for none. An image is used by a deployment of its
-// commit, of another commit with its manifest, of a commit that is built on its commit, or of the commit inside it, and by one
-// whose origin names it.
+// Use says which deployment uses the image that a ref names, and how; "" for none. An image is used
+// by a deployment of its commit, of another commit with its manifest, of a commit that is built on
+// its commit, or of the commit inside it, and by one whose origin names it.
 func (d *Deployments) Use(ref string, c objects.Checksum) string {
 	_, dgst, err := stored.Manifest(d.repo, c)
 	if err != nil {

@@ -25,7 +25,8 @@ func newSysroot(t *testing.T) *store {
 	return &store{T: t, repo: repo}
 }
 
-// deploy makes a deployment of a commit as ostree's sysroots have them, with the text of its origin.
+// deploy makes a deployment of a commit as ostree's sysroots have them, with the text of its
+// origin.
 func (s *store) deploy(commit objects.Checksum, origin string) {
 	s.Helper()
 	dir := filepath.Join(filepath.Dir(s.repo.Path()), "deploy/os/deploy", commit.String()+".0")
@@ -146,7 +147,8 @@ func TestDeploymentsUseImages(t *testing.T) {
 	}
 }
 
-// TestDeploymentsOfNoSysroot: beside a repository that is no sysroot's there is nothing to look for.
+// TestDeploymentsOfNoSysroot: beside a repository that is no sysroot's there is nothing to look
+// for.
 func TestDeploymentsOfNoSysroot(t *testing.T) {
 	needs.Tool(t, "ostree")
 	repo, err := ostreerepo.Create(t.Context(), filepath.Join(t.TempDir(), "other"), ostreerepo.ModeBareUser, ostreerepo.Options{})

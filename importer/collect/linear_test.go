@@ -8,7 +8,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/collect"
 )
 
-// TestManyImagesWithManyLayers has a quota look at the layers of every image. To sum them up again for each takes minutes.
+// TestManyImagesWithManyLayers has a quota look at the layers of every image. To sum them up again
+// for each takes minutes.
 func TestManyImagesWithManyLayers(t *testing.T) {
 	const images, layers = 300, 300
 	s := newStore(t)

@@ -20,7 +20,8 @@ func timeless(t *testing.T, layers ...string) objects.Dict {
 	return d
 }
 
-// TestYoungestImage has two images of one name, of which the policy keeps one. Reproducible builds all say the same time of creation.
+// TestYoungestImage has two images of one name, of which the policy keeps one. Reproducible builds
+// all say the same time of creation.
 func TestYoungestImage(t *testing.T) {
 	const first, second = "docker://example.com/os:1", "docker://example.com/os:2"
 	for _, test := range []struct {

@@ -12,7 +12,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// chooseImages marks the images that the policy drops. Those that can't be read, or that a deployment or pin needs, stay.
+// chooseImages marks the images that the policy drops. Those that can't be read, or that a
+// deployment or pin needs, stay.
 func (s *surveyed) chooseImages(p Policy) {
 	kept := s.keepLast(p)
 	if p.Quota == 0 {
@@ -33,8 +34,8 @@ func (s *surveyed) chooseImages(p Policy) {
 	}
 }
 
-// keepLast drops all but the youngest undeployed images of each repository name, and gives those that are kept, the youngest
-// first.
+// keepLast drops all but the youngest undeployed images of each repository name, and gives those
+// that are kept, the youngest first.
 func (s *surveyed) keepLast(p Policy) []*owner {
 	var kept []*owner
 	byName := map[string][]*owner{}
@@ -58,7 +59,8 @@ func (o *owner) drop(format string, args ...any) {
 	o.Delete, o.Reason = true, fmt.Sprintf(format, args...)
 }
 
-// undeployed lists the images that can be read and that neither a deployment nor a pin needs, the youngest first.
+// undeployed lists the images that can be read and that neither a deployment nor a pin needs, the
+// youngest first.
 func (s *surveyed) undeployed() []*owner {
 	var list []*owner
 	for _, i := range s.images {
@@ -70,8 +72,9 @@ func (s *surveyed) undeployed() []*owner {
 	return list
 }
 
-// youngestFirst orders images by when they were created, then by when they were imported, because builds that are to be
-// reproducible all say the same time of creation, and then by name. whyYounger tells which of the three has decided.
+// youngestFirst orders images by when they were created, then by when they were imported, because
+// builds that are to be reproducible all say the same time of creation, and then by name.
+// whyYounger tells which of the three has decided.
 func youngestFirst(a, b *owner) int {
 	return cmp.Or(b.created.Compare(a.created), b.imported.Compare(a.imported), cmp.Compare(a.Ref, b.Ref))
 }

@@ -59,7 +59,8 @@ func decideRecord(repo *ostreerepo.Repo, ref ostreerepo.Ref, images map[string]*
 	return d
 }
 
-// decideLayerRecord decides on what is recorded of a layer; kept are the layers that stay, by their refs.
+// decideLayerRecord decides on what is recorded of a layer; kept are the layers that stay, by their
+// refs.
 func decideLayerRecord(repo *ostreerepo.Repo, ref string, r stored.LayerRecord, kept map[string]string) Decision {
 	name := kept[r.LayerRef]
 	d := Decision{Ref: ref, Name: cmp.Or(name, r.LayerRef), Record: true, Delete: true}

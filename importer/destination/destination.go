@@ -1,9 +1,10 @@
-// Package destination puts in its place what another program has written: a file, or a directory of files, such as skopeo makes of an
-// image in a private directory.
+// Package destination puts in its place what another program has written: a file, or a directory of
+// files, such as skopeo makes of an image in a private directory.
 //
-// The destination's directory is opened once. What is put there is copied to a private directory beside the destination and takes its
-// name by a rename, so that the destination holds what it did before, or everything. No symbolic link is followed, neither at the
-// destination, whose directory may belong to anybody, nor in what the other program has written.
+// The destination's directory is opened once. What is put there is copied to a private directory
+// beside the destination and takes its name by a rename, so that the destination holds what it did
+// before, or everything. No symbolic link is followed, neither at the destination, whose directory
+// may belong to anybody, nor in what the other program has written.
 package destination
 
 import (
@@ -45,9 +46,9 @@ type Place struct {
 	old    *dirfd.Dir // an ImageDir that is there; nil: none
 }
 
-// Open checks the destination at a path, whose parent directory must exist; opened is that directory if somebody has opened it, and
-// stays theirs. A file is replaced; so is a directory that is empty or holds
-// an image of the transport dir. Errors: dirfd.ErrInRepository.
+// Open checks the destination at a path, whose parent directory must exist; opened is that
+// directory if somebody has opened it, and stays theirs. A file is replaced; so is a directory that
+// is empty or holds an image of the transport dir. Errors: dirfd.ErrInRepository.
 func Open(path string, kind Kind, opened *dirfd.Dir) (*Place, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -129,8 +130,8 @@ func (p *Place) put(ctx context.Context, dir, name string) (err error) {
 	return p.parent.Sync()
 }
 
-// exchange takes the place of the directory that was checked, which goes with the private directory. One that has come there since goes
-// back.
+// exchange takes the place of the directory that was checked, which goes with the private
+// directory. One that has come there since goes back.
 func (p *Place) exchange(private *scratch.Dir) error {
 	err := private.Exchange(madeName, p.parent, p.name)
 	if errors.Is(err, unix.EINVAL) {
@@ -200,7 +201,8 @@ func copyFile(ctx context.Context, from *dirfd.Dir, name string, to *dirfd.Dir, 
 	return errors.Join(err, out.Close())
 }
 
-// copyContent copies in pieces, between which it looks at ctx. The kernel copies, or shares the blocks, where it can.
+// copyContent copies in pieces, between which it looks at ctx. The kernel copies, or shares the
+// blocks, where it can.
 func copyContent(ctx context.Context, to, from *os.File) error {
 	const piece = 64 << 20 // bytes
 	for {

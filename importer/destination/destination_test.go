@@ -31,7 +31,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// image is a directory that another program has written, as "made" in the directory that is returned.
+// image is a directory that another program has written, as "made" in the directory that is
+// returned.
 func image(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -160,7 +161,8 @@ func TestForeignLinks(t *testing.T) {
 	}
 }
 
-// TestHostileOwner wants nothing written, replaced or deleted outside of a destination whose owner swaps what is in it for links.
+// TestHostileOwner wants nothing written, replaced or deleted outside of a destination whose owner
+// swaps what is in it for links.
 func TestHostileOwner(t *testing.T) {
 	needs.Capable(t, "renameat2")
 	const rounds = 100

@@ -17,8 +17,8 @@ const (
 	versionBegin = "Directory Transport Version: "
 )
 
-// imageFile is the names of the files of an image of the transport dir (containers-transports(5)): the version, the manifest or several,
-// signatures, and blobs by the digits of their digests.
+// imageFile is the names of the files of an image of the transport dir (containers-transports(5)):
+// the version, the manifest or several, signatures, and blobs by the digits of their digests.
 var imageFile = regexp.MustCompile(`^(version|([0-9a-f]{64,128}\.)?manifest\.json|([0-9a-f]{64,128}\.)?signature-[0-9]+|[0-9a-f]{64,128})$`)
 
 var errForeignDir = errors.New("the directory is neither empty nor an image of the transport dir; name another one")

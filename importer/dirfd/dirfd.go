@@ -20,7 +20,8 @@ const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_N
 // the path that the directory had when it was opened.
 type Dir struct {
 	file *os.File
-	// rights are those that everything below the directory is reached with; nil: those of the process.
+	// rights are those that everything below the directory is reached with; nil: those of the
+	// process.
 	rights *Rights
 }
 

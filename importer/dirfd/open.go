@@ -16,9 +16,9 @@ const maxLinks = 40
 // ErrForeignLink says that a path leads through a symbolic link of another user.
 var ErrForeignLink = errors.New("a symbolic link of another user, who can have it lead elsewhere; name the place itself")
 
-// Open opens the directory at a path, which is resolved here, once. Symbolic links are followed. For
-// root they have to be root's: whoever owns one could have root write anywhere, whatever place was
-// permitted. Errors: ErrForeignLink.
+// Open opens the directory at a path, which is resolved here, once. Symbolic links are followed.
+// For root they have to be root's: whoever owns one could have root write anywhere, whatever place
+// was permitted. Errors: ErrForeignLink.
 func Open(path string) (*Dir, error) {
 	if os.Geteuid() == 0 {
 		return openTrusted(path)
@@ -30,13 +30,15 @@ func Open(path string) (*Dir, error) {
 	return &Dir{file: f}, nil
 }
 
-// OpenFrom opens a directory that another process has opened and passed, if only as a place (O_PATH). All in it is read and
-// changed with the rights of that process's user. The file stays the caller's.
+// OpenFrom opens a directory that another process has opened and passed, if only as a place
+// (O_PATH). All in it is read and changed with the rights of that process's user. The file stays
+// the caller's.
 func OpenFrom(f *os.File, rights *Rights) (*Dir, error) {
 	return (&Dir{f, rights}).OpenDir(".")
 }
 
-// OpenParent opens the directory that the last element of a path is in: opened, if that is not nil, which stays as it is.
+// OpenParent opens the directory that the last element of a path is in: opened, if that is not nil,
+// which stays as it is.
 func OpenParent(path string, opened *Dir) (*Dir, error) {
 	if opened != nil {
 		return opened.OpenDir(".")
@@ -45,8 +47,9 @@ func OpenParent(path string, opened *Dir) (*Dir, error) {
 }
 
 // OpenAt opens the directory that a name in d stands for, be it by way of a symbolic link, which is
-// followed as by Open; in a directory of OpenFrom it is not, since it may have been written for other mounts than ours. It is for
-// the last element of a path that a person has written; use OpenDir for everything else.
+// followed as by Open; in a directory of OpenFrom it is not, since it may have been written for
+// other mounts than ours. It is for the last element of a path that a person has written; use
+// OpenDir for everything else.
 func (d *Dir) OpenAt(name string) (*Dir, error) {
 	if d.rights != nil {
 		return d.OpenDir(name)

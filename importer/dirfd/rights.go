@@ -19,8 +19,9 @@ type Rights struct {
 
 // run makes a system call with the rights; nil stands for those of this process.
 //
-// The call is made by a thread that has the user's effective ids, and so none of root's capabilities, and that ends with the
-// call: nothing has to be given back. Its real and saved ids stay root's, so that the user cannot send it signals.
+// The call is made by a thread that has the user's effective ids, and so none of root's
+// capabilities, and that ends with the call: nothing has to be given back. Its real and saved ids
+// stay root's, so that the user cannot send it signals.
 func (r *Rights) run(call func() error) error {
 	if r == nil || int(r.UID) == os.Geteuid() {
 		return call()
@@ -46,7 +47,8 @@ func (r *Rights) runInThread(call func() error) error {
 	return call()
 }
 
-// become gives the calling thread the ids. Those of the syscall package would change them for all threads.
+// become gives the calling thread the ids. Those of the syscall package would change them for all
+// threads.
 func (r *Rights) become() error {
 	if strconv.IntSize < 64 {
 		return errors.New("this is not supported on machines of 32 bits") // whose system calls take ids of 16

@@ -17,10 +17,10 @@ const (
 	worldWritable = 0o002
 )
 
-// RefuseShared returns an ErrShared if a user other than root and that of this process can replace d
-// or one of the things in it that the names say, by owning or writing to it or to a directory above.
-// It is for a directory whose path is given to another program. Directories like /tmp, in which
-// everybody can replace only their own, are good enough above d.
+// RefuseShared returns an ErrShared if a user other than root and that of this process can replace
+// d or one of the things in it that the names say, by owning or writing to it or to a directory
+// above. It is for a directory whose path is given to another program. Directories like /tmp, in
+// which everybody can replace only their own, are good enough above d.
 func (d *Dir) RefuseShared(names ...string) error {
 	for _, name := range append([]string{"."}, names...) {
 		stat, err := d.Stat(name)

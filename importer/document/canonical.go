@@ -16,12 +16,14 @@ import (
 // maxNesting bounds arrays and objects in each other. Documents of images have less than ten.
 const maxNesting = 256
 
-// ErrAmbiguous is the error for a document in which an object has one key twice: programs differ in which value counts.
+// ErrAmbiguous is the error for a document in which an object has one key twice: programs differ in
+// which value counts.
 var ErrAmbiguous = errors.New("a key is there twice in one object")
 
-// Canonical returns a JSON document in its canonical form (RFC 8785). What this form cannot express it replaces, as most programs do
-// when they read the document: of the values of a repeated key the last one counts, a lone surrogate and bytes that are not UTF-8
-// become U+FFFD, and a number beyond the range of a double becomes the largest one. In that case replaced is not nil and says what was
+// Canonical returns a JSON document in its canonical form (RFC 8785). What this form cannot express
+// it replaces, as most programs do when they read the document: of the values of a repeated key the
+// last one counts, a lone surrogate and bytes that are not UTF-8 become U+FFFD, and a number beyond
+// the range of a double becomes the largest one. In that case replaced is not nil and says what was
 // replaced first; it is ErrAmbiguous for a repeated key, whatever else there is.
 //
 // The time is near-linear in the size of raw, and the memory is some times that size.
@@ -121,7 +123,8 @@ func (c *canonicalizer) array(depth int) error {
 	}
 }
 
-// member is a key of an object with its value, as they were written to the output from start to end.
+// member is a key of an object with its value, as they were written to the output from start to
+// end.
 type member struct {
 	key        string
 	start, end int
@@ -157,7 +160,8 @@ func (c *canonicalizer) object(depth int) error {
 	return nil
 }
 
-// order writes the members that stand from begin to the end of the output once more: sorted, separated, and each key once.
+// order writes the members that stand from begin to the end of the output once more: sorted,
+// separated, and each key once.
 func (c *canonicalizer) order(begin int, members []member) {
 	slices.SortStableFunc(members, func(a, b member) int { return compareUTF16(a.key, b.key) })
 	written := bytes.Clone(c.out[begin:])
@@ -240,7 +244,8 @@ func firstUnit(r rune) rune {
 	return r
 }
 
-// isExact reports whether a valid string literal, with what stands before it, decodes to characters without a replacement.
+// isExact reports whether a valid string literal, with what stands before it, decodes to characters
+// without a replacement.
 func isExact(literal []byte) bool {
 	if !utf8.Valid(literal) {
 		return false

@@ -73,7 +73,8 @@ func TestCanonicalRefuses(t *testing.T) {
 	}
 }
 
-// TestCanonicalIsLinear wants documents that are as large as they may be, and of the worst kinds, done in little time.
+// TestCanonicalIsLinear wants documents that are as large as they may be, and of the worst kinds,
+// done in little time.
 func TestCanonicalIsLinear(t *testing.T) {
 	fill := func(open, end, format string) []byte {
 		var b bytes.Buffer

@@ -19,12 +19,14 @@ const (
 	MaxSize = 4 << 20
 	// MaxLayers bounds the layers of an image. Container engines give up at 128, or at 500 mounts.
 	MaxLayers = 1024
-	// maxBlob bounds the size that a manifest may claim for a layer, so that sums of sizes can't overflow.
+	// maxBlob bounds the size that a manifest may claim for a layer, so that sums of sizes can't
+	// overflow.
 	maxBlob = 1 << 46
 )
 
-// Config is what an import needs of an image's config. Times are kept as text: one that can't be parsed is no reason to
-// refuse an image. Neither is a value of another type than it should have, which counts as absent.
+// Config is what an import needs of an image's config. Times are kept as text: one that can't be
+// parsed is no reason to refuse an image. Neither is a value of another type than it should have,
+// which counts as absent.
 type Config struct {
 	Created      string `json:"created"`
 	Architecture string `json:"architecture"`
@@ -38,14 +40,15 @@ type Config struct {
 	History Steps `json:"history"`
 }
 
-// Steps are the first steps of an image's history that made a layer, no more than an image may have layers.
+// Steps are the first steps of an image's history that made a layer, no more than an image may have
+// layers.
 type Steps []struct {
 	Created   string `json:"created"`
 	CreatedBy string `json:"created_by"`
 }
 
-// UnmarshalJSON takes what is there of the history: a step that is none counts as one that says nothing, and a value that is no list
-// has no steps.
+// UnmarshalJSON takes what is there of the history: a step that is none counts as one that says
+// nothing, and a value that is no list has no steps.
 func (s *Steps) UnmarshalJSON(raw []byte) error {
 	*s = nil
 	list := json.NewDecoder(bytes.NewReader(raw))
@@ -70,7 +73,8 @@ func (s *Steps) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// isTypeError reports whether an error is about a value of a type that was not expected. The decoder goes on after one.
+// isTypeError reports whether an error is about a value of a type that was not expected. The
+// decoder goes on after one.
 func isTypeError(err error) bool {
 	var wrong *json.UnmarshalTypeError
 	return errors.As(err, &wrong)
@@ -114,7 +118,8 @@ func ParseManifest(raw []byte) (*ocispec.Manifest, error) {
 	return &m.Manifest, nil
 }
 
-// ParseConfig decodes an image config. One that is empty or null, as early importers stored it, is an empty config.
+// ParseConfig decodes an image config. One that is empty or null, as early importers stored it, is
+// an empty config.
 func ParseConfig(raw []byte) (*Config, error) {
 	if len(raw) > MaxSize {
 		return nil, fmt.Errorf("the config has %d bytes, more than the %d that are allowed", len(raw), MaxSize)
@@ -129,7 +134,8 @@ func ParseConfig(raw []byte) (*Config, error) {
 	return &c, nil
 }
 
-// CheckImage refuses an image whose manifest and config don't belong together or that can't be imported.
+// CheckImage refuses an image whose manifest and config don't belong together or that can't be
+// imported.
 func CheckImage(m *ocispec.Manifest, c *Config) error {
 	if c.RootFS.Type != "" && c.RootFS.Type != "layers" {
 		return fmt.Errorf("the config's rootfs has type %q, want \"layers\"", c.RootFS.Type)
@@ -177,7 +183,8 @@ func checkLayer(l ocispec.Descriptor, diffID digest.Digest) error {
 
 const mediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
 
-// supportedLayers are the media types of layers. The compression that they name is not relied on: sources decompress.
+// supportedLayers are the media types of layers. The compression that they name is not relied on:
+// sources decompress.
 var supportedLayers = map[string]bool{
 	"application/vnd.oci.image.layer.v1.tar":                       true,
 	"application/vnd.oci.image.layer.v1.tar+gzip":                  true,
@@ -192,7 +199,8 @@ var supportedLayers = map[string]bool{
 	"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip":    true,
 }
 
-// Created gives the time an image says it was made, zero when it says none, and the texts that are not RFC 3339 times.
+// Created gives the time an image says it was made, zero when it says none, and the texts that are
+// not RFC 3339 times.
 func Created(m *ocispec.Manifest, c *Config) (t time.Time, ignored []string) {
 	for _, text := range []string{m.Annotations[ocispec.AnnotationCreated], c.Created} {
 		if text == "" {
@@ -207,7 +215,8 @@ func Created(m *ocispec.Manifest, c *Config) (t time.Time, ignored []string) {
 	return time.Time{}, ignored
 }
 
-// History gives, per layer, what the config's history says of it; layers that it doesn't reach get zero values.
+// History gives, per layer, what the config's history says of it; layers that it doesn't reach get
+// zero values.
 func History(c *Config, layers int) []Note {
 	notes := make([]Note, layers)
 	for i, step := range c.History[:min(layers, len(c.History))] {

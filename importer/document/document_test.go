@@ -9,7 +9,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// newImage makes the documents of an image with a layer for each text; equal texts make equal layers.
+// newImage makes the documents of an image with a layer for each text; equal texts make equal
+// layers.
 func newImage(finalDiffID string, layers ...string) (*ocispec.Manifest, *Config) {
 	m, c := &ocispec.Manifest{}, &Config{}
 	for _, text := range layers {
@@ -61,7 +62,8 @@ func TestEmptyFinalDiffID(t *testing.T) {
 	}
 }
 
-// checkCanonical wants the canonical form of a document to be its own, and to be there for what a JSON parser takes.
+// checkCanonical wants the canonical form of a document to be its own, and to be there for what a
+// JSON parser takes.
 func checkCanonical(t *testing.T, raw []byte) {
 	text, _, err := Canonical(raw)
 	if err != nil {
@@ -76,7 +78,8 @@ func checkCanonical(t *testing.T, raw []byte) {
 	}
 }
 
-// FuzzDocuments: whatever manifest and config hold, an image is refused or every layer has its kind, its diff ID and a sane size.
+// FuzzDocuments: whatever manifest and config hold, an image is refused or every layer has its
+// kind, its diff ID and a sane size.
 func FuzzDocuments(f *testing.F) {
 	for _, seed := range []struct{ final, layers string }{{"", "a b"}, {"b", "a b c"}, {"x", "a"}, {"a", "a b a"}} {
 		m, c := newImage(seed.final, strings.Fields(seed.layers)...)

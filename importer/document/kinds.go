@@ -9,9 +9,11 @@ import (
 
 // Labels of a config, as ostree-ext writes and reads them.
 const (
-	// LabelCommit names the OSTree commit that was encapsulated. It is for information: who derives an image may keep it or not.
+	// LabelCommit names the OSTree commit that was encapsulated. It is for information: who derives
+	// an image may keep it or not.
 	LabelCommit = "ostree.commit"
-	// LabelFinalDiffID says that the image encapsulates an OSTree commit, and names by its diff ID the last layer that belongs to that.
+	// LabelFinalDiffID says that the image encapsulates an OSTree commit, and names by its diff ID
+	// the last layer that belongs to that.
 	LabelFinalDiffID = "ostree.final-diffid"
 	// LabelBootable and LabelBootc, whatever their values, say that a host can boot the image.
 	LabelBootable = "ostree.bootable"
@@ -35,8 +37,8 @@ func (c *Config) Bootable() bool {
 	return false
 }
 
-// Kinds gives the kind of every layer: all are derived, unless the label names the last layer of an encapsulated OSTree commit. Of
-// several layers with that diff ID the first counts.
+// Kinds gives the kind of every layer: all are derived, unless the label names the last layer of an
+// encapsulated OSTree commit. Of several layers with that diff ID the first counts.
 func Kinds(c *Config, layers int) []string {
 	last := -1
 	if id, ok := c.Config.Labels[LabelFinalDiffID]; ok {
@@ -65,8 +67,9 @@ func indexOf(diffIDs []digest.Digest, id string) int {
 	return -1
 }
 
-// checkKinds refuses an image of which it is not clear which layers are those of an encapsulated commit. A repository keeps a layer
-// under its digest alone, so one blob can't be two kinds of layers either.
+// checkKinds refuses an image of which it is not clear which layers are those of an encapsulated
+// commit. A repository keeps a layer under its digest alone, so one blob can't be two kinds of
+// layers either.
 func checkKinds(m *ocispec.Manifest, c *Config) error {
 	id, ok := c.Config.Labels[LabelFinalDiffID]
 	if !ok {

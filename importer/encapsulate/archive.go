@@ -20,7 +20,8 @@ const (
 	// labelAttr is the extended attribute that unpackers of images don't take.
 	labelAttr = "security.selinux"
 
-	// maxRecords bounds the extended attributes of an entry, in bytes: readers refuse more than 1 MiB.
+	// maxRecords bounds the extended attributes of an entry, in bytes: readers refuse more than 1
+	// MiB.
 	maxRecords = 512 << 10
 
 	permissions = 0o7777
@@ -186,7 +187,8 @@ func fileEntry(file objects.FileHeader, c *content) *tar.Header {
 	if file.IsSymlink() {
 		h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, file.Target, 0
 	}
-	// For those who unpack the image; importers take the entry before this one. What an archive can't hold is left out.
+	// For those who unpack the image; importers take the entry before this one. What an archive
+	// can't hold is left out.
 	room := maxRecords
 	for _, x := range file.Xattrs {
 		room -= len(x.Name) + len(x.Value)
@@ -201,8 +203,8 @@ func fileEntry(file objects.FileHeader, c *content) *tar.Header {
 	return h
 }
 
-// links puts a content object at its paths, as hard links. An empty file is written anew instead: whoever fills one in a
-// container would otherwise fill all.
+// links puts a content object at its paths, as hard links. An empty file is written anew instead:
+// whoever fills one in a container would otherwise fill all.
 func (a *archiver) links(object *tar.Header, c *content) error {
 	for _, at := range c.paths {
 		if !visible(at) {
@@ -261,7 +263,8 @@ func (a *archiver) dirEntry(name string, uid, gid, mode uint32) error {
 	return a.header(&tar.Header{Typeflag: tar.TypeDir, Name: name, Uid: int(uid), Gid: int(gid), Mode: int64(mode & permissions)})
 }
 
-// header writes a header in the GNU format, or in that of PAX where it must hold extended attributes.
+// header writes a header in the GNU format, or in that of PAX where it must hold extended
+// attributes.
 func (a *archiver) header(h *tar.Header) error {
 	h.Format = tar.FormatGNU
 	if len(h.PAXRecords) > 0 {

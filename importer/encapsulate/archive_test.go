@@ -17,7 +17,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// entries lists the archive of a layer: type, mode, owner, size, name, target, and the xattrs' names.
+// entries lists the archive of a layer: type, mode, owner, size, name, target, and the xattrs'
+// names.
 func entries(t testing.TB, archive []byte) (lines []string) {
 	t.Helper()
 	r := tar.NewReader(bytes.NewReader(archive))
@@ -143,7 +144,8 @@ func compare(t testing.TB, got, want []string) {
 	}
 }
 
-// TestUnpack has umoci unpack an image, and wants what ostree checks out, except for /etc and /sysroot.
+// TestUnpack has umoci unpack an image, and wants what ostree checks out, except for /etc and
+// /sysroot.
 func TestUnpack(t *testing.T) {
 	repo, c := commitFiles(t, ostreerepo.ModeBare, system())
 	dir := t.TempDir()

@@ -11,7 +11,8 @@ import (
 const (
 	// minOwn is the weight from which a component gets a chunk of its own.
 	minOwn = 1 << 20
-	// bucketSize is the size in bytes that a chunk of small components should not exceed by much, while there may be more chunks.
+	// bucketSize is the size in bytes that a chunk of small components should not exceed by much,
+	// while there may be more chunks.
 	bucketSize = 8 << 20
 )
 
@@ -21,8 +22,8 @@ type chunk struct {
 	contents   []*content
 }
 
-// weight is what the component's changes of a year make others fetch, in bytes, as a power of two: so that the order by weight seldom
-// changes. The kernel always comes first.
+// weight is what the component's changes of a year make others fetch, in bytes, as a power of two:
+// so that the order by weight seldom changes. The kernel always comes first.
 func (c *component) weight() int {
 	if c.name == kernelName {
 		return math.MaxInt
@@ -35,9 +36,10 @@ func (c *component) heavy() bool {
 	return c.weight() >= bits.Len64(minOwn)
 }
 
-// pack puts components, which are sorted by name, together to at most n chunks, n being at least 1, so that a small change of the
-// commit changes few of them: what was in one chunk of a prior image stays together; the heaviest others get a chunk each; the
-// hash of its name assigns each of the rest to one of some buckets.
+// pack puts components, which are sorted by name, together to at most n chunks, n being at least 1,
+// so that a small change of the commit changes few of them: what was in one chunk of a prior image
+// stays together; the heaviest others get a chunk each; the hash of its name assigns each of the
+// rest to one of some buckets.
 func pack(parts []*component, prior [][]string, n int) []chunk {
 	chunks := make([][]*component, min(len(prior), n))
 	rest := keepPrior(parts, prior, chunks)
@@ -97,7 +99,8 @@ func sharing(chunks [][]*component) (indices []int) {
 	return indices
 }
 
-// bucketCount is how many of n chunks are for small components: a power of two, and at most a quarter.
+// bucketCount is how many of n chunks are for small components: a power of two, and at most a
+// quarter.
 func bucketCount(parts []*component, n int) int {
 	var small int64
 	for _, c := range parts {
@@ -112,7 +115,8 @@ func bucketCount(parts []*component, n int) int {
 	return buckets
 }
 
-// splitWeight gives the n heaviest of those components that are heavy enough, sorted by name, and the rest.
+// splitWeight gives the n heaviest of those components that are heavy enough, sorted by name, and
+// the rest.
 func splitWeight(parts []*component, n int) (heavy, light []*component) {
 	for _, c := range parts {
 		if c.heavy() {

@@ -13,7 +13,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// parts makes components of a content each. What is listed is name, size in KiB, and changes in a year.
+// parts makes components of a content each. What is listed is name, size in KiB, and changes in a
+// year.
 func parts(list ...any) []*component {
 	var all []*component
 	for i := 0; i < len(list); i += 3 {
@@ -26,7 +27,8 @@ func parts(list ...any) []*component {
 	return all
 }
 
-// distribution is a number of packages as an operating system has them: few large ones and many small ones.
+// distribution is a number of packages as an operating system has them: few large ones and many
+// small ones.
 func distribution(n int) []*component {
 	r := rand.New(rand.NewPCG(1, 2))
 	var list []any
@@ -113,7 +115,8 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// TestPackStable counts the chunks that are not the same after a small change of the system: each has to be fetched again.
+// TestPackStable counts the chunks that are not the same after a small change of the system: each
+// has to be fetched again.
 func TestPackStable(t *testing.T) {
 	const packages, n = 500, 63
 	before := distribution(packages)
@@ -134,7 +137,8 @@ func TestPackStable(t *testing.T) {
 		change func(i int) []*component
 		max    int
 	}{
-		// One loses or gets the component; another one, or a component of it, may take the freed place or make room.
+		// One loses or gets the component; another one, or a component of it, may take the freed
+		// place or make room.
 		"a package goes":  {func(i int) []*component { return without(before, i) }, 3},
 		"a small one new": {func(i int) []*component { return append(parts(fmt.Sprint("+new", i), i, 0), before...) }, 1},
 		"a large one new": {func(i int) []*component { return append(parts(fmt.Sprint("+new", i), 100_000, 0), before...) }, 2},

@@ -35,7 +35,8 @@ const (
 
 	// maxUnit is the size in bytes beyond which what is no package is split.
 	maxUnit = 64 << 20
-	// maxUnits is how many directories there may be to part by, as they are all listed in the manifest.
+	// maxUnits is how many directories there may be to part by, as they are all listed in the
+	// manifest.
 	maxUnits = 2048
 )
 
@@ -64,7 +65,8 @@ func newPackages(t *tree) *packages {
 	return &packages{tree: t, owner: make(map[*content]string), changes: make(map[string]int)}
 }
 
-// claim says that a path belongs to a package. Where a content belongs to several, the first by name gets it.
+// claim says that a path belongs to a package. Where a content belongs to several, the first by
+// name gets it.
 func (p *packages) claim(name, file string) {
 	if c := p.tree.find(file); c != nil { // else a directory, or something that the commit leaves out
 		p.give(name, c)
@@ -81,7 +83,8 @@ func (p *packages) give(name string, c *content) {
 // errNoDatabase says that a commit has no package database of some kind.
 var errNoDatabase = errors.New("no package database")
 
-// components parts the commit's contents, as the options say or by packages. The note says why it was not by packages, if there is a reason.
+// components parts the commit's contents, as the options say or by packages. The note says why it
+// was not by packages, if there is a reason.
 func components(ctx context.Context, t *tree, opts Options) (parts []*component, by Chunking, note string, err error) {
 	if opts.Content != nil {
 		owners, err := opts.Content.claim(ctx, t)
@@ -162,7 +165,8 @@ func sizeOf(contents []*content) (size int64) {
 	return size
 }
 
-// byDirectory parts contents by the directory that they are in: as deep as three levels, or less if these are too many.
+// byDirectory parts contents by the directory that they are in: as deep as three levels, or less if
+// these are too many.
 func byDirectory(contents []*content) []*component {
 	const levels = 3
 	for depth := levels; ; depth-- {
@@ -189,8 +193,9 @@ func unitOf(file string, depth int) string {
 	return "/" + strings.Join(names[:min(depth, len(names))], "/")
 }
 
-// splitLarge splits a component that is too large, by the paths of its contents, so that a change of one file changes one part. The
-// number of parts is a power of two, so that it seldom changes with the size.
+// splitLarge splits a component that is too large, by the paths of its contents, so that a change
+// of one file changes one part. The number of parts is a power of two, so that it seldom changes
+// with the size.
 func splitLarge(c *component) []*component {
 	n := uint64(1)
 	for c.size/int64(n) > maxUnit && n < 64 {

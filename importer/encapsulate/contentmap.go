@@ -27,8 +27,8 @@ type Component struct {
 	Paths   []string `json:"paths"`   // of files, or of directories with all that is below them
 }
 
-// ParseContentMap reads a ContentMap as JSON: {"components": {NAME: {"changes": NUMBER, "paths": [PATH, ...]}, ...}}. What else is in it
-// is an error.
+// ParseContentMap reads a ContentMap as JSON: {"components": {NAME: {"changes": NUMBER, "paths":
+// [PATH, ...]}, ...}}. What else is in it is an error.
 func ParseContentMap(raw []byte) (*ContentMap, error) {
 	canonical, replaced, err := document.Canonical(raw)
 	if err = errors.Join(err, replaced); err != nil { // such as a name that is there twice
@@ -54,8 +54,8 @@ func ParseContentMap(raw []byte) (*ContentMap, error) {
 	return &m, nil
 }
 
-// claim finds what belongs to the components. The longest path that leads to a content counts; of components that have the same one, the
-// first by name.
+// claim finds what belongs to the components. The longest path that leads to a content counts; of
+// components that have the same one, the first by name.
 func (m *ContentMap) claim(ctx context.Context, t *tree) (*packages, error) {
 	p := newPackages(t)
 	places := make(map[string]string)
@@ -80,8 +80,8 @@ func (m *ContentMap) claim(ctx context.Context, t *tree) (*packages, error) {
 	return p, nil
 }
 
-// place finds the path in the commit of a file or directory that is named as in the running system; ok is false for one that leads
-// nowhere.
+// place finds the path in the commit of a file or directory that is named as in the running system;
+// ok is false for one that leads nowhere.
 func (t *tree) place(name string) (at string, ok bool) {
 	if len(name) > maxPath {
 		return "", false
@@ -95,7 +95,8 @@ func (t *tree) place(name string) (at string, ok bool) {
 	return path.Join(at, base), ok
 }
 
-// owner finds the component of a path: that of the path itself, or of the nearest directory above it.
+// owner finds the component of a path: that of the path itself, or of the nearest directory above
+// it.
 func owner(places map[string]string, at string) (name string, ok bool) {
 	for {
 		if name, ok := places[at]; ok {

@@ -17,8 +17,9 @@ const (
 	maxLine = 64 << 10
 )
 
-// readDpkg reads which files dpkg has installed: in a directory "info", somewhere below one that has to do with dpkg, there is a file
-// NAME.list or NAME:ARCHITECTURE.list for each package, with a path per line.
+// readDpkg reads which files dpkg has installed: in a directory "info", somewhere below one that
+// has to do with dpkg, there is a file NAME.list or NAME:ARCHITECTURE.list for each package, with a
+// path per line.
 func readDpkg(ctx context.Context, t *tree, _ Options) (*packages, error) {
 	lists := dpkgLists(t)
 	if len(lists) == 0 {
@@ -34,8 +35,8 @@ func readDpkg(ctx context.Context, t *tree, _ Options) (*packages, error) {
 	return p, nil
 }
 
-// dpkgLists finds the lists: those of the directory that has most of them. A commit may keep the database at any of several places,
-// as /var is not part of an operating system's tree.
+// dpkgLists finds the lists: those of the directory that has most of them. A commit may keep the
+// database at any of several places, as /var is not part of an operating system's tree.
 func dpkgLists(t *tree) []string {
 	lists := make(map[string][]string)
 	for file := range t.files {

@@ -20,7 +20,8 @@ import (
 )
 
 const (
-	// DefaultMaxLayers is what MaxLayers 0 means: half of what container engines take, so that there is room for derived layers.
+	// DefaultMaxLayers is what MaxLayers 0 means: half of what container engines take, so that
+	// there is room for derived layers.
 	DefaultMaxLayers = 64
 	// maxLayers is what container engines take.
 	maxLayers = 127
@@ -33,11 +34,13 @@ const (
 // Options are the settings of Encapsulate. The zero value is for a host's usual image.
 type Options struct {
 	Labels map[string]string // in addition to those that the commit gives, or in place of them
-	// Copy names keys of the commit's metadata whose texts become labels of the same names; it is an error if the commit has none
-	// of such a key. CopyOptional names those that it need not have.
+	// Copy names keys of the commit's metadata whose texts become labels of the same names; it is
+	// an error if the commit has none of such a key. CopyOptional names those that it need not
+	// have.
 	Copy, CopyOptional []string
-	// Config is what the config says of how a container is run, as the JSON object that an image's config has under that name. What the
-	// other options say replaces the parts that they are about.
+	// Config is what the config says of how a container is run, as the JSON object that an image's
+	// config has under that name. What the other options say replaces the parts that they are
+	// about.
 	Config      []byte
 	Cmd         []string  // nil: what the commit's metadata ostree.container-cmd says
 	Arch, OS    string    // as OCI names them; empty: the host's, and linux
@@ -82,10 +85,11 @@ type source struct {
 	tree     *tree
 }
 
-// Encapsulate writes a commit as an image and commits w, which the caller closes. The same commit and options give the same bytes;
-// but without Options.RPM, a commit with an RPM database is parted in another way. progress, when not nil, is called by one
-// goroutine at a time and must not block. Errors: ostreerepo.ErrNoObject and ErrCorrupted for a commit that is not whole, with the
-// path that is concerned; the cause that ctx ended of.
+// Encapsulate writes a commit as an image and commits w, which the caller closes. The same commit
+// and options give the same bytes; but without Options.RPM, a commit with an RPM database is parted
+// in another way. progress, when not nil, is called by one goroutine at a time and must not block.
+// Errors: ostreerepo.ErrNoObject and ErrCorrupted for a commit that is not whole, with the path
+// that is concerned; the cause that ctx ended of.
 func Encapsulate(
 	ctx context.Context, repo *ostreerepo.Repo, commit objects.Checksum, w *ocilayout.Writer, opts Options, progress func(Progress),
 ) (Result, error) {
@@ -164,8 +168,9 @@ func load(ctx context.Context, repo *ostreerepo.Repo, c objects.Checksum) (*sour
 	return s, err
 }
 
-// chunks parts the contents. None means that they all go to the layer of the commit. The last one is empty: it is what the label of
-// the last layer names, so that the label stays true when ostree-ext makes the other archives in its own way.
+// chunks parts the contents. None means that they all go to the layer of the commit. The last one
+// is empty: it is what the label of the last layer names, so that the label stays true when
+// ostree-ext makes the other archives in its own way.
 func (s *source) chunks(ctx context.Context, opts Options) ([]chunk, Chunking, string, error) {
 	n := opts.layers() - 1
 	if n == 0 {

@@ -22,7 +22,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// TestRoundTrip imports what was encapsulated, from and to every repository mode, and wants the same commit.
+// TestRoundTrip imports what was encapsulated, from and to every repository mode, and wants the
+// same commit.
 func TestRoundTrip(t *testing.T) {
 	options := map[string]encapsulate.Options{
 		"chunks, gzip": {},
@@ -54,7 +55,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestUnsorted makes sure that TestRoundTrip is about a commit whose bytes are not those that it would be written with anew.
+// TestUnsorted makes sure that TestRoundTrip is about a commit whose bytes are not those that it
+// would be written with anew.
 func TestUnsorted(t *testing.T) {
 	repo, c := commitFiles(t, ostreerepo.ModeArchive, map[string]node{"file": {content: "x"}})
 	commit, err := repo.Commit(c)
@@ -101,7 +103,8 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// emptyChunk is the diffID that the labels of Fedora's images have: of an archive that ostree-ext makes of no contents.
+// emptyChunk is the diffID that the labels of Fedora's images have: of an archive that ostree-ext
+// makes of no contents.
 const emptyChunk = "sha256:12787d84fa137cd5649a9005efe98ec9d05ea46245fdc50aecb7dd007f2035b1"
 
 // TestFewLayers wants no empty chunk where there is no room for it.
@@ -188,7 +191,8 @@ func TestPlainCommit(t *testing.T) {
 	unencapsulate(t, dir+"/layout", result, ostreerepo.ModeBare)
 }
 
-// TestDetached is about detached metadata that are empty, as they are when a signature is deleted, and about damaged ones.
+// TestDetached is about detached metadata that are empty, as they are when a signature is deleted,
+// and about damaged ones.
 func TestDetached(t *testing.T) {
 	repo, c := commitFiles(t, ostreerepo.ModeArchive, map[string]node{"file": {content: "x"}})
 	dir := t.TempDir()

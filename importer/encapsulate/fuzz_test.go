@@ -15,7 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// linkTree makes a commit of files and symlinks (those with a target) in the directories "" and "d", and scans it.
+// linkTree makes a commit of files and symlinks (those with a target) in the directories "" and
+// "d", and scans it.
 func linkTree(t testing.TB, links map[string]string) *tree {
 	t.Helper()
 	needs.Tool(t, "ostree")

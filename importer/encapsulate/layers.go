@@ -26,8 +26,9 @@ func Open(ctx context.Context, repo *ostreerepo.Repo, commit objects.Checksum) (
 // Contents is how many content objects the commit has.
 func (c *Commit) Contents() int { return len(c.source.tree.contents) }
 
-// WriteCommit writes the archive of the first layer, with the contents that no other layer has: all but those in others. step is called
-// after each content. It may be called at the same time as WriteChunk.
+// WriteCommit writes the archive of the first layer, with the contents that no other layer has: all
+// but those in others. step is called after each content. It may be called at the same time as
+// WriteChunk.
 func (c *Commit) WriteCommit(ctx context.Context, w io.Writer, others map[objects.Checksum]bool, step func()) error {
 	var rest []*content
 	for _, content := range c.source.tree.sorted() {
@@ -38,8 +39,9 @@ func (c *Commit) WriteCommit(ctx context.Context, w io.Writer, others map[object
 	return c.archiver(ctx, w, step).commitLayer(c.source, rest)
 }
 
-// WriteChunk writes the archive of a chunk with the given contents, which are sorted. What the commit doesn't have is left out. step is
-// called after each content. It may be called at the same time by several goroutines.
+// WriteChunk writes the archive of a chunk with the given contents, which are sorted. What the
+// commit doesn't have is left out. step is called after each content. It may be called at the same
+// time by several goroutines.
 func (c *Commit) WriteChunk(ctx context.Context, w io.Writer, contents []objects.Checksum, step func()) error {
 	var chunk []*content
 	for _, sum := range contents {

@@ -16,8 +16,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// readCommit reads a commit and the bytes that it has, which differ from those that it would be written with again when the keys
-// of its metadata are not sorted.
+// readCommit reads a commit and the bytes that it has, which differ from those that it would be
+// written with again when the keys of its metadata are not sorted.
 func readCommit(repo *ostreerepo.Repo, c objects.Checksum) (objects.Commit, []byte, error) {
 	raw, err := repo.Metadata(objects.KindCommit, c)
 	if err != nil {
@@ -60,7 +60,8 @@ func archivedSize(path string) (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
-	// After eight bytes of framing the header begins with the size. What else is in it is checked where the content is read.
+	// After eight bytes of framing the header begins with the size. What else is in it is checked
+	// where the content is read.
 	const framing, number = 8, 8
 	var start [framing + number]byte
 	if _, err := io.ReadFull(f, start[:]); err != nil {

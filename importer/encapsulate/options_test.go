@@ -103,7 +103,8 @@ func TestContentMap(t *testing.T) {
 	}
 }
 
-// TestContentMapOfEverything gives the whole commit to the directory above all, and the nearest one counts.
+// TestContentMapOfEverything gives the whole commit to the directory above all, and the nearest one
+// counts.
 func TestContentMapOfEverything(t *testing.T) {
 	repo, c := commitFiles(t, ostreerepo.ModeArchive, map[string]node{
 		"top": {content: "top"}, "a/b/c/file": {content: "deep"}, "a/file": {content: "a"}, "again": {content: "again"},

@@ -204,7 +204,8 @@ func rpmSpec(name string, changes int, files map[string]string) string {
 		"%%description\ntest\n%%install\n%s%%files\n%s%%changelog\n%s", name, &install, &list, &changelog)
 }
 
-// rpmDatabase builds packages of files and gives the files of a database in which they are installed.
+// rpmDatabase builds packages of files and gives the files of a database in which they are
+// installed.
 func rpmDatabase(t testing.TB, packages map[string]map[string]string, changes map[string]int) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
@@ -255,7 +256,8 @@ func rpmFiles(t testing.TB, at string) map[string]node {
 	return files
 }
 
-// TestRPM parts by the packages of an RPM database. One that changes often counts for more than its size.
+// TestRPM parts by the packages of an RPM database. One that changes often counts for more than its
+// size.
 func TestRPM(t *testing.T) {
 	for _, at := range []string{"usr/share/rpm/", "usr/lib/sysimage/rpm/"} {
 		t.Run(at, func(t *testing.T) {

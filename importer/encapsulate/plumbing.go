@@ -15,9 +15,10 @@ const (
 	plainFile, plainDir = 0o644, 0o755
 )
 
-// plumbing returns the entries that make a repository of sysroot/ostree/repo, with which each layer begins. An archive of nothing
-// else is the empty chunk. Its bytes are those that ostree-ext writes, down to the spelling of numbers in headers: when ostree-ext
-// exports a stored image again, it makes new archives, but keeps the label that names the last chunk by its diffID.
+// plumbing returns the entries that make a repository of sysroot/ostree/repo, with which each layer
+// begins. An archive of nothing else is the empty chunk. Its bytes are those that ostree-ext
+// writes, down to the spelling of numbers in headers: when ostree-ext exports a stored image again,
+// it makes new archives, but keeps the label that names the last chunk by its diffID.
 var plumbing = sync.OnceValue(func() []byte {
 	dirs := []string{sysroot, sysroot + "/ostree", repoPath, repoPath + "/objects"}
 	for i := range 256 {
@@ -38,8 +39,9 @@ var plumbing = sync.OnceValue(func() []byte {
 	return append(entries, content...)
 })
 
-// plumbingHeader returns a header of an entry of root's with the time 0, in the GNU format. Package archive/tar writes the same header,
-// but fills the numbers of devices and ends the checksum with a space.
+// plumbingHeader returns a header of an entry of root's with the time 0, in the GNU format. Package
+// archive/tar writes the same header, but fills the numbers of devices and ends the checksum with a
+// space.
 func plumbingHeader(name string, kind byte, mode, size int) []byte {
 	block := make([]byte, blockSize)
 	copy(block[:100], name)

@@ -13,14 +13,15 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Bounds of a commit's tree. A few objects are enough to describe one of any size, since a directory may stand in it many times.
+// Bounds of a commit's tree. A few objects are enough to describe one of any size, since a
+// directory may stand in it many times.
 const (
 	maxEntries = 4 << 20 // paths, as many as importers accept in a layer
 	maxPath    = 4096    // bytes
 )
 
-// sysroot is the top-level directory in which an image has its OSTree repository. What a commit has there does not get a place in
-// the image's file system.
+// sysroot is the top-level directory in which an image has its OSTree repository. What a commit has
+// there does not get a place in the image's file system.
 const sysroot = "sysroot"
 
 // tree is a commit as it is to be written. Paths are relative and without a leading "./".
@@ -71,8 +72,8 @@ func scan(ctx context.Context, repo *ostreerepo.Repo, root objects.TreeDir) (*tr
 	return t, err
 }
 
-// load reads the dirtree objects, each once, and tells how many paths there are below one: so that a tree with too many is refused
-// without walking them.
+// load reads the dirtree objects, each once, and tells how many paths there are below one: so that
+// a tree with too many is refused without walking them.
 func (t *tree) load(ctx context.Context, c objects.Checksum, at string, known map[objects.Checksum]int) (int, error) {
 	if n, again := known[c]; again {
 		return n, nil
@@ -157,12 +158,14 @@ func (t *tree) sorted() []*content {
 const (
 	// maxLinks is how many symlinks are followed on the way to a file, as in Linux.
 	maxLinks = 40
-	// maxPlaces bounds how many paths are remembered that are not the commit's own; what else a database names is not looked for.
+	// maxPlaces bounds how many paths are remembered that are not the commit's own; what else a
+	// database names is not looked for.
 	maxPlaces = 1 << 20
 )
 
-// find gives the content that a path of a package stands for, which may be absolute, lead through symlinks to directories, or
-// name what the commit keeps below usr/etc; nil when there is none. The last component is not followed.
+// find gives the content that a path of a package stands for, which may be absolute, lead through
+// symlinks to directories, or name what the commit keeps below usr/etc; nil when there is none. The
+// last component is not followed.
 func (t *tree) find(name string) *content {
 	if len(name) > maxPath {
 		return nil
@@ -215,7 +218,8 @@ func (t *tree) followDir(name string, n int) (real string, ok bool) {
 	return t.realDir(strings.TrimPrefix(path.Clean(target), "/"), n-1)
 }
 
-// linkTarget gives the target of a symlink, or "" for anything else. An object that can't be read is told of when it is written.
+// linkTarget gives the target of a symlink, or "" for anything else. An object that can't be read
+// is told of when it is written.
 func (t *tree) linkTarget(name string) string {
 	c, found := t.files[name]
 	if !found {

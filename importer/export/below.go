@@ -10,7 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// below is the tree that the layers below one make together. It is made when it is asked for, which is seldom.
+// below is the tree that the layers below one make together. It is made when it is asked for, which
+// is seldom.
 type below struct {
 	image *imageWriter
 	n     int               // index of the layer
@@ -19,8 +20,8 @@ type below struct {
 	trail trail
 }
 
-// has reports whether there is a directory or a symbolic link at a path of the commit: what an implied directory leaves as it is. The root
-// directory is there without any layer.
+// has reports whether there is a directory or a symbolic link at a path of the commit: what an
+// implied directory leaves as it is. The root directory is there without any layer.
 func (b *below) has(ctx context.Context, path string) (bool, error) {
 	if path == "" || b.n == 0 {
 		return path == "", nil

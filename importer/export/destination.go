@@ -25,16 +25,19 @@ type Destination struct {
 	Root  Format          // of a root; "" for an image
 	Path  string          // of a root's file
 	Image reference.Image // of an image
-	// Parent is the directory that a root's file is in, if somebody has opened it; it stays theirs. nil: the one in Path.
+	// Parent is the directory that a root's file is in, if somebody has opened it; it stays theirs.
+	// nil: the one in Path.
 	Parent *dirfd.Dir
 }
 
-// archiveName is the name that an image has in a docker-archive, after a colon: [HOST[:PORT]/]PATH[:TAG].
+// archiveName is the name that an image has in a docker-archive, after a colon:
+// [HOST[:PORT]/]PATH[:TAG].
 var archiveName = regexp.MustCompile(`^:([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*` +
 	`(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$`)
 
-// ParseDestination reads tar:FILE, squashfs:FILE, erofs:FILE, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://NAME, dir:DIR,
-// docker-archive:FILE[:NAME] and containers-storage:NAME.
+// ParseDestination reads tar:FILE, squashfs:FILE, erofs:FILE, oci:DIR[:TAG],
+// oci-archive:FILE[:TAG], docker://NAME, dir:DIR, docker-archive:FILE[:NAME] and
+// containers-storage:NAME.
 func ParseDestination(text string) (Destination, error) {
 	kind, path, _ := strings.Cut(text, ":")
 	switch format := Format(kind); format {

@@ -16,8 +16,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 )
 
-// blobAnnotations begin the annotations of a layer that are about the bytes of the original blob. A reader that believed them of another
-// blob would look for its parts at the wrong places.
+// blobAnnotations begin the annotations of a layer that are about the bytes of the original blob. A
+// reader that believed them of another blob would look for its parts at the wrong places.
 var blobAnnotations = []string{
 	"io.github.containers.zstd-chunked.", "containerd.io/snapshot/stargz/", "io.containers.estargz.",
 }
@@ -76,7 +76,8 @@ func (i *imageWriter) manifest(config ocispec.Descriptor, layers []writtenLayer)
 	return raw, err
 }
 
-// config is that of the stored image, whatever is in it, but with the diff IDs of the layers that are written.
+// config is that of the stored image, whatever is in it, but with the diff IDs of the layers that
+// are written.
 func (i *imageWriter) config(layers []writtenLayer) ([]byte, *ocispec.Platform, error) {
 	var config map[string]any
 	if err := json.Unmarshal(i.RawConfig, &config); err != nil {

@@ -45,8 +45,9 @@ const (
 	configName = "config"
 )
 
-// at opens the directory of a destination's file: the one that is given, or else the one in its path, which is resolved here,
-// once. The caller must close what it returns. Errors: dirfd.ErrInRepository.
+// at opens the directory of a destination's file: the one that is given, or else the one in its
+// path, which is resolved here, once. The caller must close what it returns. Errors:
+// dirfd.ErrInRepository.
 func at(dest Destination) (*file, error) {
 	path, err := filepath.Abs(dest.Path)
 	if err != nil {
@@ -62,7 +63,8 @@ func at(dest Destination) (*file, error) {
 	return &file{parent: parent, name: filepath.Base(path)}, nil
 }
 
-// create begins the file, beside which there will be a config, nil for none. Errors: ErrForeignConfig.
+// create begins the file, beside which there will be a config, nil for none. Errors:
+// ErrForeignConfig.
 func (f *file) create(config []byte) error {
 	stat, err := f.parent.Stat(f.name)
 	switch kind := stat.Mode & unix.S_IFMT; {
@@ -83,7 +85,8 @@ func (f *file) create(config []byte) error {
 	return err
 }
 
-// publish gives the file its name, with a record of what it was made of, and puts the config beside it. It returns the file's size.
+// publish gives the file its name, with a record of what it was made of, and puts the config beside
+// it. It returns the file's size.
 func (f *file) publish(made string, config []byte) (uint64, error) {
 	info, err := mark(f.out, made)
 	if err != nil {
@@ -107,7 +110,8 @@ func mark(f *os.File, made string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not every file system has extended attributes. Without the record the file is just written anew the next time.
+	// Not every file system has extended attributes. Without the record the file is just written
+	// anew the next time.
 	if err := unix.Fsetxattr(int(f.Fd()), recordAttr, []byte(record(made, info)), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
 		return nil, fmt.Errorf("extended attribute %s of %s: %w", recordAttr, f.Name(), err)
 	}
@@ -140,7 +144,8 @@ func (f *file) putConfig(config []byte) error {
 	return f.dir.Rename(configName, f.parent, name)
 }
 
-// checkConfig refuses to replace what is at the config's place unless an export wrote it, or it is the same.
+// checkConfig refuses to replace what is at the config's place unless an export wrote it, or it is
+// the same.
 func (f *file) checkConfig(config []byte) error {
 	name := f.name + configSuffix
 	there, err := f.open(name)
@@ -165,7 +170,8 @@ func (f *file) checkConfig(config []byte) error {
 	return fmt.Errorf("%s: %w", there.Name(), ErrForeignConfig)
 }
 
-// isConfig reports whether a file is an image config. On a file system without extended attributes nothing else tells one of ours.
+// isConfig reports whether a file is an image config. On a file system without extended attributes
+// nothing else tells one of ours.
 func isConfig(raw []byte) bool {
 	config, err := document.ParseConfig(raw)
 	return err == nil && config.RootFS.Type == "layers"
@@ -211,8 +217,8 @@ func (f *file) open(name string) (*os.File, error) {
 	return opened, nil
 }
 
-// existing reports whether the file was made of the same, and has the config beside it, and gives its size. A file that somebody else
-// could have written is written anew.
+// existing reports whether the file was made of the same, and has the config beside it, and gives
+// its size. A file that somebody else could have written is written anew.
 func (f *file) existing(made string, config []byte) (size uint64, ok bool) {
 	there, err := f.open(f.name)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 // default the memory grows with the machine's.
 var squashfsArgs = []string{"-quiet", "-no-progress", "-exit-on-error", "-mem", "1G", "-all-time", "0", "-mkfs-time", "0"}
 
-// squashfs has sqfstar read the archive, or mksquashfs a directory where sqfstar is too old for what the root directory has.
+// squashfs has sqfstar read the archive, or mksquashfs a directory where sqfstar is too old for
+// what the root directory has.
 func (w *rootWriter) squashfs(ctx context.Context) error {
 	const packages = "squashfs-tools"
 	mksquashfs, err := find("mksquashfs", packages, packages)
@@ -47,20 +48,23 @@ func (w *rootWriter) squashfs(ctx context.Context) error {
 	return w.fromArchive(ctx, sqfstar, args, false)
 }
 
-// plainName are names of extended attributes that need no quoting in a definition on sqfstar's command line.
+// plainName are names of extended attributes that need no quoting in a definition on sqfstar's
+// command line.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // maxDefinition bounds a definition there, as Linux does an argument, in bytes.
 const maxDefinition = 100 << 10
 
-// squashfsRoot gives the arguments by which sqfstar learns what the root directory is like, since it passes over the archive's entry of
-// that. ok is false when this version doesn't read archives or can't be told.
+// squashfsRoot gives the arguments by which sqfstar learns what the root directory is like, since
+// it passes over the archive's entry of that. ok is false when this version doesn't read archives
+// or can't be told.
 func (w *rootWriter) squashfsRoot(v version) (args []string, ok bool, err error) {
 	m, err := w.Repo.DirMeta(w.Tree.Meta)
 	if err != nil {
 		return nil, false, fmt.Errorf("/: %w", err)
 	}
-	// The first versions heed no owner of the root directory, and can't be told of extended attributes.
+	// The first versions heed no owner of the root directory, and can't be told of extended
+	// attributes.
 	if !v.atLeast(4, 5) || !v.atLeast(4, 6) && m.UID|m.GID != 0 {
 		return nil, false, nil
 	}

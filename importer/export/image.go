@@ -47,9 +47,10 @@ func (e *LayerError) Error() string { return fmt.Sprintf("layer %d: %v", e.Index
 // Unwrap gives the cause.
 func (e *LayerError) Unwrap() error { return e.Err }
 
-// WriteImage writes an image and commits w, which the caller closes. step, if not nil, is called by one goroutine at a time after each
-// path of a derived layer and each content of the base commit, with how many there are. Errors: *LayerError, those of packages roottree,
-// encapsulate and ocilayout, and the cause that ctx ended of.
+// WriteImage writes an image and commits w, which the caller closes. step, if not nil, is called by
+// one goroutine at a time after each path of a derived layer and each content of the base commit,
+// with how many there are. Errors: *LayerError, those of packages roottree, encapsulate and
+// ocilayout, and the cause that ctx ended of.
 func WriteImage(
 	ctx context.Context, image Image, w *ocilayout.Writer, compression ocilayout.Compression, step func(total uint64),
 ) (ImageResult, error) {

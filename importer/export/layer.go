@@ -50,7 +50,8 @@ func (t *layerTree) inCommit(path string) string {
 	return strings.TrimSuffix(place+"/"+rest, "/")
 }
 
-// removes reports whether a marker in the layer removes what the layers below have at a path of the image.
+// removes reports whether a marker in the layer removes what the layers below have at a path of the
+// image.
 func (t *layerTree) removes(path string) (bool, error) {
 	dir := t.tree.Root.Tree
 	for depth := 0; path != ""; depth++ {
@@ -83,7 +84,8 @@ func findDir(d objects.DirTree, name string) (index int, there bool) {
 	return slices.BinarySearchFunc(d.Dirs, name, func(d objects.TreeDir, name string) int { return strings.Compare(d.Name, name) })
 }
 
-// write writes the layer's archive. below tells whether the layers below have something at a path of the commit.
+// write writes the layer's archive. below tells whether the layers below have something at a path
+// of the commit.
 func (t *layerTree) write(ctx context.Context, to io.Writer, below func(path string) (bool, error), step func()) error {
 	a := roottree.NewArchive(t, to, func(name string) bool { return name != "security.selinux" })
 	o := owners{tree: t, below: below, known: make(map[string]implied)}

@@ -70,8 +70,8 @@ func (o *owners) implied(e roottree.Entry) (implied, error) {
 	return o.known[e.Path], nil
 }
 
-// exists reports whether the layers below have something at a path that an implied directory leaves as it is, and that this layer doesn't
-// remove first.
+// exists reports whether the layers below have something at a path that an implied directory leaves
+// as it is, and that this layer doesn't remove first.
 func (o *owners) exists(at string) (bool, error) {
 	removed, err := o.tree.removes(at)
 	if err != nil || removed {

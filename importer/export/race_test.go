@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// Nothing is written, replaced or deleted outside of a destination whose owner swaps our directories for links, whatever comes of the
-// export.
+// Nothing is written, replaced or deleted outside of a destination whose owner swaps our
+// directories for links, whatever comes of the export.
 func TestHostileOwnerOfTheDestination(t *testing.T) {
 	needs.Capable(t, "extended attributes")
 	const rounds = 200

@@ -38,9 +38,10 @@ type RootResult struct {
 	Omitted    []string // extended attributes that the format can't hold, by name, sorted; not known of a file that was there
 }
 
-// WriteRoot writes a root to the file of dest. step, if not nil, is called by one goroutine after each path, with how many there are.
-// Errors: ErrToolMissing, *command.Error, ErrForeignConfig, dirfd.ErrInRepository, those of package
-// roottree, unix.ENOSPC and unix.EROFS, and the cause that ctx ended of.
+// WriteRoot writes a root to the file of dest. step, if not nil, is called by one goroutine after
+// each path, with how many there are. Errors: ErrToolMissing, *command.Error, ErrForeignConfig,
+// dirfd.ErrInRepository, those of package roottree, unix.ENOSPC and unix.EROFS, and the cause that
+// ctx ended of.
 func WriteRoot(ctx context.Context, root Root, dest Destination, step func(total uint64)) (RootResult, error) {
 	var res RootResult
 	if root.Config != nil {

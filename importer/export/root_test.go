@@ -23,7 +23,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/ocimodel"
 )
 
-// What a mounted file system and an unpacked archive show is the commit: the same as its objects say, and as its checkout.
+// What a mounted file system and an unpacked archive show is the commit: the same as its objects
+// say, and as its checkout.
 func TestRootIsTheCommit(t *testing.T) {
 	for what, nodes := range trees() {
 		for _, mode := range fixture.Modes {
@@ -61,7 +62,8 @@ func TestRootIsTheCommit(t *testing.T) {
 func TestRootIsReproducible(t *testing.T) {
 	for what, nodes := range trees() {
 		roots := []export.Root{newRoot(t, ostreerepo.ModeBare, nodes), newRoot(t, ostreerepo.ModeArchive, nodes)}
-		// ostree takes the time of the commit into its checksum, from which the file systems have their UUID.
+		// ostree takes the time of the commit into its checksum, from which the file systems have
+		// their UUID.
 		roots[1].Commit = roots[0].Commit
 		for _, format := range rootFormats {
 			t.Run(what+" "+string(format), func(t *testing.T) {

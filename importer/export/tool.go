@@ -79,7 +79,8 @@ func (v version) atLeast(major, minor int) bool {
 
 var versionPattern = regexp.MustCompile(`\b([0-9]{1,4})\.([0-9]{1,4})`)
 
-// versionOf asks a program for its version. A program that doesn't know the question is an old one, and no error.
+// versionOf asks a program for its version. A program that doesn't know the question is an old one,
+// and no error.
 func (w *rootWriter) versionOf(ctx context.Context, path, question string) (version, error) {
 	tool := w.tool(path, question)
 	tool.Files = nil

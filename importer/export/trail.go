@@ -5,8 +5,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// trail remembers the directories on the way to the last path that was looked up. The paths of a walk have most of their way in common,
-// and a layer with a hundred thousand directories in one would otherwise have that read for each of them.
+// trail remembers the directories on the way to the last path that was looked up. The paths of a
+// walk have most of their way in common, and a layer with a hundred thousand directories in one
+// would otherwise have that read for each of them.
 type trail struct {
 	trees ostreerepo.Trees
 	steps []step // by depth

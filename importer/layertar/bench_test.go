@@ -41,7 +41,8 @@ func BenchmarkImport(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				// Deleted at the end only: ext4 is slow to create files right after many were deleted.
+				// Deleted at the end only: ext4 is slow to create files right after many were
+				// deleted.
 				st := newStaging(b, repo)
 				if _, _, err := Import(b.Context(), st, bytes.NewReader(bb.blob), layerOf(bb.blob, data), Options{}); err != nil {
 					b.Fatal(err)

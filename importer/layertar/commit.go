@@ -19,28 +19,31 @@ const (
 	MetaDiffID   = "ostree-importd.diff-id"    // s: the diffID that was verified
 	MetaRules    = "ostree-importd.path-rules" // s: Rules.String
 	MetaFiltered = "ostree-importd.filtered"   // a{su}: how many entries were left out, by key; absent for none
-	// MetaOwn (as) names the paths in the commit of what the image has there itself, where the rules
-	// put something else: for example usr/etc, unless it is the image's etc. Sorted; absent for none.
+	// MetaOwn (as) names the paths in the commit of what the image has there itself, where the
+	// rules put something else: for example usr/etc, unless it is the image's etc. Sorted; absent
+	// for none.
 	MetaOwn = "ostree-importd.own-places"
 	// MetaMore (s) is MoreName if the tree has that file; absent if not.
 	MetaMore = "ostree-importd.more-entries"
-	// MetaImplied (as) names the directories that the archive doesn't list, by their paths in the commit without a leading slash, ""
-	// for the root, sorted; absent for none.
+	// MetaImplied (as) names the directories that the archive doesn't list, by their paths in the
+	// commit without a leading slash, "" for the root, sorted; absent for none.
 	MetaImplied  = "ostree-importd.implied-dirs"
 	MetaPolicy   = "ostree-importd.selinux-policy" // s: Labels.ID of the labels; absent for none
 	MetaTree     = "ostree-importd.tree"           // s: TreeID of the commit's tree
 	MetaImporter = "ostree.importer.version"       // s: Importer
 
-	// Importer is the value of MetaImporter. It changes when the same layer and rules give another commit.
+	// Importer is the value of MetaImporter. It changes when the same layer and rules give another
+	// commit.
 	Importer = "ostree-importd 1"
 )
 
-// TreeID is the value of MetaTree for a commit of this tree. Another program that rewrites a layer commit, as ostree-ext does to label
-// it by another policy, keeps the metadata: one whose MetaTree is not its tree's is not what its other keys say.
+// TreeID is the value of MetaTree for a commit of this tree. Another program that rewrites a layer
+// commit, as ostree-ext does to label it by another policy, keeps the metadata: one whose MetaTree
+// is not its tree's is not what its other keys say.
 func TreeID(tree objects.TreeDir) string { return tree.Tree.String() + " " + tree.Meta.String() }
 
-// writeCommit applies the rules to a tree whose contents are written and whose hard links are settled, and writes its directories and
-// the commit. The tree is used up.
+// writeCommit applies the rules to a tree whose contents are written and whose hard links are
+// settled, and writes its directories and the commit. The tree is used up.
 func writeCommit(ctx context.Context, st *ostreerepo.Staging, t *tree, opts Options, diffID digest.Digest, filtered map[string]uint32) (objects.Checksum, error) {
 	root, err := t.place(opts.Rules)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// wellBehaved is an archive that the ostree command imports as it should: it lists every directory before what is in it, and no
-// entry has more than one extended attribute.
+// wellBehaved is an archive that the ostree command imports as it should: it lists every directory
+// before what is in it, and no entry has more than one extended attribute.
 func wellBehaved(t *testing.T) []byte {
 	return archive(t,
 		dir("./", mode(0o711), owned(1, 1)), dir("./usr/", owned(2, 3)), file("./usr/empty", ""), file("./usr/a", "content", mode(0o6755), owned(4, 5)),
@@ -23,7 +23,8 @@ func wellBehaved(t *testing.T) []byte {
 	)
 }
 
-// TestLikeTheOSTreeCommand compares with a commit that the ostree command makes of the same archive.
+// TestLikeTheOSTreeCommand compares with a commit that the ostree command makes of the same
+// archive.
 func TestLikeTheOSTreeCommand(t *testing.T) {
 	data := wellBehaved(t)
 	path := t.TempDir() + "/layer.tar"
@@ -59,8 +60,8 @@ func treeOf(t *testing.T, repo *ostreerepo.Repo, commit objects.Checksum) [2]obj
 	return [2]objects.Checksum{c.Tree, c.Meta}
 }
 
-// TestDeterministic wants one commit of one layer: in every repository mode, with any number of writers, however it is compressed,
-// and the same as ever.
+// TestDeterministic wants one commit of one layer: in every repository mode, with any number of
+// writers, however it is compressed, and the same as ever.
 func TestDeterministic(t *testing.T) {
 	const known = "5b02b678942d56504da8dca9c20c7a64a3ab87bf92f2f5e172ebef56e1c0efe0"
 	data := archive(t, dir("usr"), file("usr/a", "1", xattr("user.b", "1"), xattr("user.a", "1")), symlink("usr/l", "a"), file("run/x", "1"), file("run/y", "1"),
@@ -130,7 +131,8 @@ func TestRulesString(t *testing.T) {
 	}
 }
 
-// TestSparseFiles imports what GNU tar stores of a file with holes, in each of its formats, as the whole file.
+// TestSparseFiles imports what GNU tar stores of a file with holes, in each of its formats, as the
+// whole file.
 func TestSparseFiles(t *testing.T) {
 	dir := t.TempDir()
 	content := make([]byte, 3<<20)

@@ -15,8 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Bounds of what a layer and an entry may bring. All PAX records of an entry, and so its extended attributes, have at most 1 MiB: that is
-// archive/tar's own bound, as is that of names.
+// Bounds of what a layer and an entry may bring. All PAX records of an entry, and so its extended
+// attributes, have at most 1 MiB: that is archive/tar's own bound, as is that of names.
 const (
 	maxEntries = 4 << 20
 	maxPath    = 4096 // bytes
@@ -37,7 +37,8 @@ func ownerOf(h *tar.Header) (owner, error) {
 	return owner{uint32(h.Uid), uint32(h.Gid)}, nil
 }
 
-// splitPath gives the components of an archive's path, which is relative to the image's root however it begins. The root has none.
+// splitPath gives the components of an archive's path, which is relative to the image's root
+// however it begins. The root has none.
 func splitPath(name string) ([]string, error) {
 	if len(name) > maxPath {
 		return nil, fmt.Errorf("the path is %d bytes long, more than %d", len(name), maxPath)
@@ -104,7 +105,8 @@ func checkTarget(target string) error {
 	return nil
 }
 
-// Keys of PAX records that hold extended attributes: as they are, or with the name URL-encoded and the value in base64.
+// Keys of PAX records that hold extended attributes: as they are, or with the name URL-encoded and
+// the value in base64.
 const (
 	schilyXattr     = "SCHILY.xattr."
 	libarchiveXattr = "LIBARCHIVE.xattr."

@@ -114,7 +114,8 @@ func TestLinksFollowed(t *testing.T) {
 	}
 }
 
-// TestKeptIsBounded wants archives that would take much more memory than they are large to be refused.
+// TestKeptIsBounded wants archives that would take much more memory than they are large to be
+// refused.
 func TestKeptIsBounded(t *testing.T) {
 	long := strings.Repeat("a/", 2000)
 	var attributes []option

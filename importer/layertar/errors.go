@@ -6,7 +6,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/blob"
 )
 
-// The ways in which a layer is not what it should be, to be asked for with errors.Is: those of package blob, and one more.
+// The ways in which a layer is not what it should be, to be asked for with errors.Is: those of
+// package blob, and one more.
 var (
 	ErrDigest      = blob.ErrDigest
 	ErrSize        = blob.ErrSize
@@ -15,7 +16,8 @@ var (
 	ErrTruncated   = blob.ErrTruncated
 	ErrArchive     = blob.ErrArchive
 
-	// ErrUnsupportedEntry is that of a device or fifo, which Options.DropSpecialFiles would leave out.
+	// ErrUnsupportedEntry is that of a device or fifo, which Options.DropSpecialFiles would leave
+	// out.
 	ErrUnsupportedEntry = errors.New("OSTree can't hold such a file")
 )
 

@@ -14,8 +14,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// FuzzImport imports archives that anybody may have made. An import either says what is wrong or gives a commit whose whole tree is
-// there, and the same one again.
+// FuzzImport imports archives that anybody may have made. An import either says what is wrong or
+// gives a commit whose whole tree is there, and the same one again.
 func FuzzImport(f *testing.F) {
 	f.Add(archive(f, dir("./"), dir("usr", xattr("user.a", "1")), file("usr/a", "1"), link("usr/b", "usr/a"), symlink("lib", "usr")), false, false, false)
 	f.Add(archive(f, file("etc/.wh.a", ""), file("var/.wh..wh..opq", ""), symlink("a", "../run"), file("a/b", "1")), true, true, false)
@@ -61,7 +61,8 @@ func importTwice(t *testing.T, st *ostreerepo.Staging, data []byte, opts Options
 	}
 }
 
-// withChecksums gives what looks like a header the right checksum, without which mutated headers would get nowhere.
+// withChecksums gives what looks like a header the right checksum, without which mutated headers
+// would get nowhere.
 func withChecksums(data []byte) []byte {
 	data = bytes.Clone(data)
 	for block := data; len(block) >= 512; block = block[512:] {

@@ -146,7 +146,8 @@ func ostree(t testing.TB, repo *ostreerepo.Repo, args ...string) string {
 	return string(out)
 }
 
-// listing is what ostree lists of a commit, a line per entry, without the extended attributes of those that have none.
+// listing is what ostree lists of a commit, a line per entry, without the extended attributes of
+// those that have none.
 func listing(t testing.TB, repo *ostreerepo.Repo, commit objects.Checksum) []string {
 	t.Helper()
 	var lines []string

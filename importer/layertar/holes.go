@@ -16,16 +16,17 @@ import (
 // A few bytes of an archive say how large a hole is, but all its zeros are part of the checksum.
 const maxHoles = 4 << 30
 
-// maxImageHoles is the size, in bytes, of the holes that all layers of an image may have together: to
-// hash as many takes about a quarter of a minute.
+// maxImageHoles is the size, in bytes, of the holes that all layers of an image may have together:
+// to hash as many takes about a quarter of a minute.
 const maxImageHoles = 16 << 30
 
 // Holes counts the holes of an image whose layers are read by several goroutines. The zero value is
 // ready for use.
 type Holes struct{ total atomic.Int64 }
 
-// countingReader counts what is read of an archive, and remembers the size that the last header of an
-// entry gives for what the archive holds of its content. Package tar tells the size of the file only.
+// countingReader counts what is read of an archive, and remembers the size that the last header of
+// an entry gives for what the archive holds of its content. Package tar tells the size of the file
+// only.
 type countingReader struct {
 	r      io.Reader
 	n      int64
@@ -97,8 +98,8 @@ func (h *holes) add(n int64) error {
 	return nil
 }
 
-// expect refuses an entry, before its content is read, whose headers say that it has larger holes than
-// a layer may have.
+// expect refuses an entry, before its content is read, whose headers say that it has larger holes
+// than a layer may have.
 func (h *holes) expect(header *tar.Header) error {
 	stored := h.archive.stored
 	if stored < 0 || !isSparse(header) || header.PAXRecords["size"] != "" {

@@ -34,7 +34,8 @@ func sparse(t *testing.T, size int64, names ...string) []byte {
 			}
 			records += fmt.Sprintf("%d %s\n", n, kv)
 		}
-		// Package tar writes no sparse files: the entry is one whose extended header is written by hand.
+		// Package tar writes no sparse files: the entry is one whose extended header is written by
+		// hand.
 		w := tar.NewWriter(&b)
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: "PaxHeaders/x", Mode: 0o644, Size: int64(len(records)), Format: tar.FormatUSTAR}
 		if err := w.WriteHeader(header); err != nil {
@@ -122,8 +123,8 @@ func TestTooManyHoles(t *testing.T) {
 	}
 }
 
-// TestHolesOfAllLayers: layers that are each allowed are refused when they have too many holes together,
-// and one that failed does not count.
+// TestHolesOfAllLayers: layers that are each allowed are refused when they have too many holes
+// together, and one that failed does not count.
 func TestHolesOfAllLayers(t *testing.T) {
 	const mb = 1 << 20
 	repo := newRepo(t, ostreerepo.ModeBareUser)

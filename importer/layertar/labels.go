@@ -28,7 +28,8 @@ func (r *reader) labelPath(path []string) string {
 	return r.opts.Rules.inCommit(path)
 }
 
-// labeled adds the label of what has an absolute path in the commit to its other attributes. The empty path has no label.
+// labeled adds the label of what has an absolute path in the commit to its other attributes. The
+// empty path has no label.
 func labeled(labels Labels, path string, mode uint32, xattrs objects.Xattrs) objects.Xattrs {
 	if labels == nil || path == unlabeled {
 		return xattrs
@@ -46,8 +47,8 @@ type relabeling struct {
 	label string
 }
 
-// file gives the checksum that an entry has in the directory at path. The file of a hard link has been written with the label of another
-// path, or with none.
+// file gives the checksum that an entry has in the directory at path. The file of a hard link has
+// been written with the label of another path, or with none.
 func (w *treeWriter) file(n *node, name, path string) (objects.Checksum, error) {
 	written := n.content
 	if w.labels == nil || !n.shared {

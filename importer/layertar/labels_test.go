@@ -174,7 +174,8 @@ func TestPoliciesWithoutLabels(t *testing.T) {
 	}
 }
 
-// TestLinksWithOneLabel wants hard links to stay one object where their labels are alike, and be one for each label otherwise.
+// TestLinksWithOneLabel wants hard links to stay one object where their labels are alike, and be
+// one for each label otherwise.
 func TestLinksWithOneLabel(t *testing.T) {
 	data := archive(t, file("usr/a", "a"), link("usr/b", "usr/a"), link("usr/c", "usr/b"), file("run/d", "d"), link("usr/e", "run/d"), link("usr/f", "run/d"))
 	repo := newRepo(t, ostreerepo.ModeBareUser)

@@ -10,7 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// TestTimeForSize has layers with much of one thing. Twice as much must not take many times as long.
+// TestTimeForSize has layers with much of one thing. Twice as much must not take many times as
+// long.
 func TestTimeForSize(t *testing.T) {
 	many := func(n int, e func(i int) entry) []entry {
 		entries := make([]entry, n)

@@ -39,8 +39,8 @@ func (t *tree) place(rules Rules) (*node, error) {
 	return root, nil
 }
 
-// filtered returns a root with what the rules keep, still where the image has it, and the names of the
-// top levels that the rules put elsewhere.
+// filtered returns a root with what the rules keep, still where the image has it, and the names of
+// the top levels that the rules put elsewhere.
 func (t *tree) filtered(rules Rules) (*node, []string) {
 	root := *t.root
 	root.children = make(map[string]*node)

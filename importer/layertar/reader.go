@@ -59,7 +59,8 @@ func (r *reader) readAll(archive io.Reader) error {
 	}
 }
 
-// takeMemory takes the memory that the tree has come to need. It looks after each entry, which adds little.
+// takeMemory takes the memory that the tree has come to need. It looks after each entry, which adds
+// little.
 func (r *reader) takeMemory() error {
 	more := int64(r.tree.kept) - r.taken
 	r.taken += more
@@ -140,9 +141,11 @@ func (r *reader) filter(key string) {
 	r.filtered[key]++
 }
 
-// addMarker keeps a whiteout or opaque marker, of whatever type it is, as an empty file that is the same in every layer.
+// addMarker keeps a whiteout or opaque marker, of whatever type it is, as an empty file that is the
+// same in every layer.
 //
-// One below a file of this layer is about the directory that the file replaces, so nothing is left for it to remove.
+// One below a file of this layer is about the directory that the file replaces, so nothing is left
+// for it to remove.
 func (r *reader) addMarker(h *tar.Header, path []string) error {
 	if r.tree.hides(path) {
 		return nil
@@ -162,7 +165,8 @@ func (r *reader) addMarker(h *tar.Header, path []string) error {
 	return nil
 }
 
-// addFile adds an entry that stands for itself. One that the path rules leave out is added too, because a hard link may share it.
+// addFile adds an entry that stands for itself. One that the path rules leave out is added too,
+// because a hard link may share it.
 func (r *reader) addFile(h *tar.Header, path []string, o owner, source io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeLink:

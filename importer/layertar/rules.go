@@ -2,7 +2,8 @@ package layertar
 
 import "strings"
 
-// Rules are the path rules: where the top-level directories of an image have their place in an OSTree commit.
+// Rules are the path rules: where the top-level directories of an image have their place in an
+// OSTree commit.
 //
 //	usr                  stays
 //	etc                  becomes usr/etc
@@ -14,10 +15,12 @@ import "strings"
 type Rules struct {
 	FactoryVar bool // var becomes usr/share/factory/var: libostree before 2024.3 can't deploy a commit with content in var
 	OnlyUsr    bool // other top levels are left out, as on a host whose root directory is not writable; false for plain images
-	// SysrootLinks is for layers of images with an encapsulated commit. Their files are hard links to the objects of a repository in the
-	// image, sysroot/ostree/repo. When a file is changed in a build, an archive can have the new content under the object's name, and
-	// the file as a hard link to that: then it is the link that gets the file, and the object isn't kept. A hard link to an object that
-	// the archive doesn't have is left out, since the file is still what the commit says.
+	// SysrootLinks is for layers of images with an encapsulated commit. Their files are hard links
+	// to the objects of a repository in the image, sysroot/ostree/repo. When a file is changed in a
+	// build, an archive can have the new content under the object's name, and the file as a hard
+	// link to that: then it is the link that gets the file, and the object isn't kept. A hard link
+	// to an object that the archive doesn't have is left out, since the file is still what the
+	// commit says.
 	SysrootLinks bool
 }
 
@@ -71,7 +74,8 @@ const (
 	opaqueMarker   = ".wh..wh..opq"
 )
 
-// filterKey gives the key under which the entry at path, with at least one component, is counted when it is left out.
+// filterKey gives the key under which the entry at path, with at least one component, is counted
+// when it is left out.
 func (r Rules) filterKey(path []string) (key string, filtered bool) {
 	for _, name := range path {
 		if isAufs(name) {

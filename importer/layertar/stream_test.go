@@ -23,7 +23,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// sample is an archive with files of many sizes and content that compresses somewhat, on both sides of what is a small file.
+// sample is an archive with files of many sizes and content that compresses somewhat, on both sides
+// of what is a small file.
 func sample(t testing.TB) []byte {
 	return archiveOf(t, 0, 1, 511, 512, 513, 70_000, blob.SmallFile, blob.SmallFile+1)
 }
@@ -135,7 +136,8 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
-// TestUnusualEnds takes archives that other tools take too, because digest and diffID say that they are as they should be.
+// TestUnusualEnds takes archives that other tools take too, because digest and diffID say that they
+// are as they should be.
 func TestUnusualEnds(t *testing.T) {
 	data := smallSample(t)
 	tests := map[string][]byte{
@@ -261,7 +263,8 @@ func TestTooMuch(t *testing.T) {
 	}
 }
 
-// checkNothing reports a commit object, in the repository or in any staging, and goroutines that still run.
+// checkNothing reports a commit object, in the repository or in any staging, and goroutines that
+// still run.
 func checkNothing(t *testing.T, repo *ostreerepo.Repo, commit objects.Checksum) {
 	t.Helper()
 	if !commit.IsZero() {
@@ -322,7 +325,8 @@ func TestSourceError(t *testing.T) {
 	}
 }
 
-// TestRelease wants an import to end although its source gives nothing more, when it is canceled and when it fails.
+// TestRelease wants an import to end although its source gives nothing more, when it is canceled
+// and when it fails.
 func TestRelease(t *testing.T) {
 	data := sample(t)
 	bad := archive(t, file("usr/../../x", ""), file("more", strings.Repeat("x", 10_000_000)))
@@ -359,7 +363,8 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// TestWriteErrors wants the error of the staging, of a small file by a writer, of a large one, and of a directory.
+// TestWriteErrors wants the error of the staging, of a small file by a writer, of a large one, and
+// of a directory.
 func TestWriteErrors(t *testing.T) {
 	tests := map[string]struct {
 		entries []entry

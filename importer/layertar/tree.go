@@ -14,7 +14,8 @@ const (
 	componentSize = 16 // bytes of a path's component in a list, without its text
 )
 
-// node is an entry of a layer: a directory, a content (file, symbolic link or marker), or a hard link whose target hasn't come yet.
+// node is an entry of a layer: a directory, a content (file, symbolic link or marker), or a hard
+// link whose target hasn't come yet.
 type node struct {
 	owner    owner            // of a directory
 	children map[string]*node // of a directory; not nil
@@ -82,8 +83,8 @@ func (t *tree) hides(path []string) bool {
 	return false
 }
 
-// parent gives the directory that holds path's last component. Directories that are missing are implied, and take the place of
-// what is in the way.
+// parent gives the directory that holds path's last component. Directories that are missing are
+// implied, and take the place of what is in the way.
 func (t *tree) parent(path []string) *node {
 	dir, length := t.root, 0
 	for _, name := range path[:len(path)-1] {

@@ -23,8 +23,9 @@ type writers struct {
 	labels Labels // nil for none
 }
 
-// file writes a regular file of size bytes, which it reads from r before it returns, with the label that belongs to an absolute path in
-// the commit; the empty path has none. An error of r is returned as it is.
+// file writes a regular file of size bytes, which it reads from r before it returns, with the label
+// that belongs to an absolute path in the commit; the empty path has none. An error of r is
+// returned as it is.
 func (w *writers) file(entry, path string, header objects.FileHeader, size int64, r io.Reader) (*content, error) {
 	result := &content{size: size}
 	return result, w.pool.Write(size, r, func(data io.Reader) (err error) {
@@ -34,7 +35,8 @@ func (w *writers) file(entry, path string, header objects.FileHeader, size int64
 	})
 }
 
-// symlink writes a symbolic link with the label that belongs to an absolute path in the commit; the empty path has none.
+// symlink writes a symbolic link with the label that belongs to an absolute path in the commit; the
+// empty path has none.
 func (w *writers) symlink(entry, path string, header objects.FileHeader) (*content, error) {
 	result := &content{target: header.Target}
 	return result, w.pool.Write(0, nil, func(io.Reader) (err error) {

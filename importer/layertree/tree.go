@@ -33,8 +33,8 @@ type Tree struct {
 	more    bool                        // the layer has an archive of more entries
 }
 
-// Open reads the tree of a layer's commit that was made by some path rules. Errors: those of source,
-// and others for metadata that makes no sense.
+// Open reads the tree of a layer's commit that was made by some path rules. Errors: those of
+// source, and others for metadata that makes no sense.
 func Open(source Source, c objects.Commit, rules layertar.Rules) (*Tree, error) {
 	t := &Tree{source: source, changed: map[objects.Checksum]objects.DirTree{}, hidden: map[string]objects.Checksum{}}
 	own, err := stringsOf(c, layertar.MetaOwn)

@@ -104,8 +104,8 @@ func (u *unplacing) moveTop(top string, own []string) error {
 	return nil
 }
 
-// setAside takes what the commit has at the name of a top level that the rules move, which is none of
-// the image's, out of the way.
+// setAside takes what the commit has at the name of a top level that the rules move, which is none
+// of the image's, out of the way.
 func (u *unplacing) setAside(top string) {
 	for _, prefix := range []string{"", whiteoutPrefix} {
 		if at := u.root.get(prefix + top); at.exists() {
@@ -136,7 +136,8 @@ func (u *unplacing) moveOwn(from, to string) error {
 		path = join(path, name)
 		next := into.dirs[name]
 		if next == nil {
-			// The metadata don't matter: an entry of the archive describes the directory, or nothing does.
+			// The metadata don't matter: an entry of the archive describes the directory, or
+			// nothing does.
 			next = &node{meta: parent.meta, files: map[string]objects.Checksum{}, dirs: map[string]*node{}}
 			into.put(name, found{dir: next})
 			u.Implied[path] = true

@@ -109,8 +109,8 @@ func (l *layer) addDir(target *dir, d objects.TreeDir, path, at string) error {
 	return l.add(c, d.Tree, path, at)
 }
 
-// hasContent tells whether an implied directory holds anything but markers. One that is quite empty does: the archive had
-// something in it that the path rules left out.
+// hasContent tells whether an implied directory holds anything but markers. One that is quite empty
+// does: the archive had something in it that the path rules left out.
 func (l *layer) hasContent(tree objects.Checksum, path string) (bool, error) {
 	if known, ok := l.content[path]; ok {
 		return known, nil
@@ -142,8 +142,8 @@ func (l *layer) hasContent(tree objects.Checksum, path string) (bool, error) {
 	return some, nil
 }
 
-// emptied tells whether a directory of the image may be in a layer only because a commit needs it for
-// a top level.
+// emptied tells whether a directory of the image may be in a layer only because a commit needs it
+// for a top level.
 func (l *layer) emptied(path string) bool {
 	for _, place := range l.paths.moved {
 		if strings.HasPrefix(place, path+"/") {

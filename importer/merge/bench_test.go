@@ -9,8 +9,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// benchLayers commits an image of many layers: a base of 100 × 100 directories with 11 files each, and layers that each change
-// twenty directories, hide a file in two and make one opaque.
+// benchLayers commits an image of many layers: a base of 100 × 100 directories with 11 files each,
+// and layers that each change twenty directories, hide a file in two and make one opaque.
 func benchLayers(r *testRepo, count int) []objects.Checksum {
 	var base []string
 	for i := range 100 {

@@ -9,8 +9,8 @@ import (
 
 // dir is a directory of the merged tree.
 //
-// One whose entries nobody has looked at is its two checksums only. Once loaded, its maps are the truth, and tree is the
-// dirtree that it was loaded from or last written as.
+// One whose entries nobody has looked at is its two checksums only. Once loaded, its maps are the
+// truth, and tree is the dirtree that it was loaded from or last written as.
 type dir struct {
 	tree, meta objects.Checksum
 	files      map[string]objects.Checksum // nil until loaded
@@ -76,7 +76,8 @@ func (d *dir) remove(name string) {
 	d.stale = true
 }
 
-// Memory, in bytes and without the names, that parts of the merged tree take, also when they are written.
+// Memory, in bytes and without the names, that parts of the merged tree take, also when they are
+// written.
 const (
 	fileSize = 160
 	dirSize  = 512

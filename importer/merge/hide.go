@@ -2,8 +2,9 @@ package merge
 
 import "github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 
-// hide removes from lower what the markers of a layer's directory hide, there and below. path is where the layer has
-// that directory, at where the merged tree has lower; they differ once a symbolic link was followed.
+// hide removes from lower what the markers of a layer's directory hide, there and below. path is
+// where the layer has that directory, at where the merged tree has lower; they differ once a
+// symbolic link was followed.
 func (l *layer) hide(lower *dir, tree objects.Checksum, path, at string) error {
 	if found, err := l.hasMarker(tree); err != nil || !found {
 		return err
@@ -29,7 +30,8 @@ func (l *layer) hide(lower *dir, tree objects.Checksum, path, at string) error {
 	return nil
 }
 
-// hideBelow goes on in the directory d of a layer with what lower has of that name. path and at are d's.
+// hideBelow goes on in the directory d of a layer with what lower has of that name. path and at are
+// d's.
 func (l *layer) hideBelow(lower *dir, d objects.TreeDir, path, at string) error {
 	if c := lower.dirs[d.Name]; c != nil {
 		return l.hide(c, d.Tree, path, at)
@@ -61,8 +63,8 @@ func (d *dir) obey(marker string) {
 	}
 }
 
-// markersOf lists the markers that a layer's directory holds. A directory with such a name is a marker as well, and nothing
-// below it means anything.
+// markersOf lists the markers that a layer's directory holds. A directory with such a name is a
+// marker as well, and nothing below it means anything.
 func markersOf(t objects.DirTree) []string {
 	var markers []string
 	for _, f := range t.Files {

@@ -43,7 +43,8 @@ func (m *merger) label(meta objects.Checksum, at string) (objects.Checksum, erro
 	return labeled, nil
 }
 
-// misplaced tells whether what a layer has at a path needs other labels at a place in the merged tree: a symbolic link took it there.
+// misplaced tells whether what a layer has at a path needs other labels at a place in the merged
+// tree: a symbolic link took it there.
 func (m *merger) misplaced(path, at string) bool { return m.policy != nil && path != at }
 
 // relabel gives a dirtree with the labels of a place in the merged tree.

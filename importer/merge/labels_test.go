@@ -14,7 +14,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// policy loads a policy that tells the directories of the cases from each other, and files from directories.
+// policy loads a policy that tells the directories of the cases from each other, and files from
+// directories.
 func (r *testRepo) policy(more ...string) *selinux.Policy {
 	r.Helper()
 	specs := []string{"/.* system_u:object_r:default_t:s0", "/.* -d system_u:object_r:default_dir_t:s0"}
@@ -78,7 +79,8 @@ func (img image) label(r *testRepo, st *ostreerepo.Staging, p *selinux.Policy) i
 	return img
 }
 
-// TestMergeLabels wants the merge of labelled layers to be as if the whole merged tree had been labelled.
+// TestMergeLabels wants the merge of labelled layers to be as if the whole merged tree had been
+// labelled.
 func TestMergeLabels(t *testing.T) {
 	r := newTestRepo(t)
 	p := r.policy()

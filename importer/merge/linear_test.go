@@ -8,7 +8,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// TestManyLayers has many layers that all change one directory. Twice as many must not take many times as long.
+// TestManyLayers has many layers that all change one directory. Twice as many must not take many
+// times as long.
 func TestManyLayers(t *testing.T) {
 	const most = 400
 	r := newTestRepo(t)

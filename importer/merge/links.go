@@ -11,7 +11,8 @@ import (
 // maxLinks is the number of symbolic links that one path may lead through, the kernel's own limit.
 const maxLinks = 40
 
-// maxMade is the number of missing directories that the targets of links may make in one merge: one link can name thousands.
+// maxMade is the number of missing directories that the targets of links may make in one merge: one
+// link can name thousands.
 const maxMade = 1 << 16
 
 var errTooManyMade = fmt.Errorf("symbolic links lead to more than %d missing directories", maxMade)
@@ -44,8 +45,8 @@ func (l *layer) hideLinked(k linked) error {
 	return l.hide(found.dir, k.tree, k.path, at)
 }
 
-// addLinked adds what the layer has below linked directories, last, so that the links lead where they do in the finished
-// layer.
+// addLinked adds what the layer has below linked directories, last, so that the links lead where
+// they do in the finished layer.
 func (l *layer) addLinked() error {
 	for len(l.links) > 0 {
 		k := l.links[0]
@@ -84,7 +85,8 @@ func (l *layer) destination(k linked) (at string, ok bool, err error) {
 	return at, at == "" || l.paths.holdsContent(at), nil
 }
 
-// checkRoot refuses a directory that leads to the root when it has a top level which isn't at the root of a commit.
+// checkRoot refuses a directory that leads to the root when it has a top level which isn't at the
+// root of a commit.
 func (l *layer) checkRoot(k linked) error {
 	t, err := l.read(k.tree)
 	if err != nil {
@@ -212,8 +214,8 @@ func (m *merger) lookup(d *dir, path string) (entry, error) {
 	return entry{dir: d}, m.load(d)
 }
 
-// ensure gives the directory at a place in the merged tree, loaded. Missing ones are made with meta, but each with its own label, and a
-// non-directory in the way gives place to one.
+// ensure gives the directory at a place in the merged tree, loaded. Missing ones are made with
+// meta, but each with its own label, and a non-directory in the way gives place to one.
 func (m *merger) ensure(at string, meta objects.Checksum) (*dir, error) {
 	d, path := m.root, ""
 	for at != "" {

@@ -23,8 +23,8 @@ type Options struct {
 	Rules layertar.Rules
 	// Labels is the policy that base and layers are labelled by; nil for none.
 	Labels *selinux.Policy
-	// Foreign names the layer commits of another program that are to be overlaid as ostree-ext does it:
-	// their directories change none that exists.
+	// Foreign names the layer commits of another program that are to be overlaid as ostree-ext does
+	// it: their directories change none that exists.
 	Foreign map[objects.Checksum]bool
 	// Memory is what the merged tree is taken from; nil for a budget of the default size.
 	Memory *budget.Share
@@ -46,15 +46,17 @@ func (e *LayerError) Error() string { return fmt.Sprintf("layer %d: %v", e.Index
 // Unwrap gives the cause.
 func (e *LayerError) Unwrap() error { return e.Err }
 
-// Merge overlays the layer commits, lowest first, over the tree of base, or over an empty tree when base is nil. It reads
-// everything through st and writes the directories that it had to make into it, and files that a symbolic link takes to a place where
-// the policy wants another label. An entry that can't be placed is a *layertar.EntryError; every error that concerns one layer is inside
-// a *LayerError.
+// Merge overlays the layer commits, lowest first, over the tree of base, or over an empty tree when
+// base is nil. It reads everything through st and writes the directories that it had to make into
+// it, and files that a symbolic link takes to a place where the policy wants another label. An
+// entry that can't be placed is a *layertar.EntryError; every error that concerns one layer is
+// inside a *LayerError.
 //
 // Nothing in base is a marker, whatever its name.
 //
-// Directories that a layer's commit metadata does not name as implied count as listed, so commits of other tools, which
-// don't record it, are overlaid as if their archive had listed every directory.
+// Directories that a layer's commit metadata does not name as implied count as listed, so commits
+// of other tools, which don't record it, are overlaid as if their archive had listed every
+// directory.
 func Merge(ctx context.Context, st ostreerepo.Objects, base *objects.Commit, layers []objects.Checksum, opts Options) (Tree, error) {
 	m := &merger{
 		ctx: ctx, st: st, paths: newPaths(opts.Rules), policy: opts.Labels, memory: opts.Memory, foreign: opts.Foreign,

@@ -47,8 +47,8 @@ func (r *testRepo) importLayer(st *ostreerepo.Staging, labels *selinux.Policy, l
 	return commit
 }
 
-// TestMoreEntriesAreLabeled wants what comes from archives of more entries to have the labels of its
-// places, whether it was imported with the policy or labelled by it later.
+// TestMoreEntriesAreLabeled wants what comes from archives of more entries to have the labels of
+// its places, whether it was imported with the policy or labelled by it later.
 func TestMoreEntriesAreLabeled(t *testing.T) {
 	layers := [][]string{
 		{"5 usr", "5 usr/lib", "0 usr/lib/a 1", "0 usr/etc/own 1", "5 usr/etc/dir", "2 lib usr/lib", "0 usr/etc/both own", "0 etc/both 1"},

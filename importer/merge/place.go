@@ -11,8 +11,8 @@ import (
 
 var errKept = errors.New("it is no directory, but an OSTree commit keeps the image's /etc or /var in it")
 
-// unplace turns the tree of a base commit into one of the image: what the commit has where the rules
-// put a top level is that top level of the image.
+// unplace turns the tree of a base commit into one of the image: what the commit has where the
+// rules put a top level is that top level of the image.
 func (m *merger) unplace() error {
 	for _, top := range slices.Sorted(maps.Keys(m.paths.moved)) {
 		dir, base := split(m.paths.moved[top])

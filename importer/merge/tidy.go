@@ -5,8 +5,9 @@ import (
 	"io"
 )
 
-// tidy removes etc/hostname and etc/resolv.conf if they are empty. Container engines mount their own over them in a build, and what an image
-// then has is the empty file that they were mounted on, which on a host would stand in the way of a real one.
+// tidy removes etc/hostname and etc/resolv.conf if they are empty. Container engines mount their
+// own over them in a build, and what an image then has is the empty file that they were mounted on,
+// which on a host would stand in the way of a real one.
 func (m *merger) tidy() error {
 	for _, path := range []string{"etc/hostname", "etc/resolv.conf"} {
 		dir, name := split(m.paths.inCommit(path))

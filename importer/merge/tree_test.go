@@ -191,7 +191,8 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return keys
 }
 
-// list is what the ostree command says of a commit's tree: types, modes, owners, checksums and xattrs.
+// list is what the ostree command says of a commit's tree: types, modes, owners, checksums and
+// xattrs.
 func (r *testRepo) list(commit objects.Checksum) string {
 	r.Helper()
 	cmd := exec.Command(needs.Tool(r, "ostree"), "--repo="+r.repo.Path(), "ls", "-R", "-C", "-X", commit.String())

@@ -109,7 +109,8 @@ func writeArchive(ctx context.Context, to io.Writer, p publication, index *index
 	return w.Close()
 }
 
-// writeBlob moves a blob into the archive: its file is deleted as soon as possible, so that no more than one is on the disk twice.
+// writeBlob moves a blob into the archive: its file is deleted as soon as possible, so that no more
+// than one is on the disk twice.
 func writeBlob(ctx context.Context, w *tar.Writer, name string, from *staging, b ocispec.Descriptor) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

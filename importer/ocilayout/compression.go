@@ -33,12 +33,14 @@ func ParseFormat(s string) (Format, error) {
 // Compression says how layers are compressed. The zero value is gzip at its usual level.
 type Compression struct {
 	Format Format
-	// Level is 1 (fast) to 9 (small) for gzip, 1 to 22 for zstd; 0 means the usual one. Levels beyond count as the last.
+	// Level is 1 (fast) to 9 (small) for gzip, 1 to 22 for zstd; 0 means the usual one. Levels
+	// beyond count as the last.
 	Level int
 }
 
 const (
-	// usualGzip makes layers as small as those of zlib's usual level, which other programs use, in less time.
+	// usualGzip makes layers as small as those of zlib's usual level, which other programs use, in
+	// less time.
 	usualGzip = 8
 	// MaxGzip and MaxZstd are the last levels.
 	MaxGzip, MaxZstd = gzip.BestCompression, 22
@@ -71,8 +73,9 @@ func (c Compression) MediaType() string {
 	return ocispec.MediaTypeImageLayerGzip
 }
 
-// writer makes what compresses to a writer, which it doesn't close. What it writes depends on nothing but what it is given: no time or
-// name in headers, one goroutine. One that isn't wanted any more need not be closed.
+// writer makes what compresses to a writer, which it doesn't close. What it writes depends on
+// nothing but what it is given: no time or name in headers, one goroutine. One that isn't wanted
+// any more need not be closed.
 func (c Compression) writer(to io.Writer) (io.WriteCloser, error) {
 	switch c.Format {
 	case Uncompressed:

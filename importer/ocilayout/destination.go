@@ -9,13 +9,14 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
-// tagPattern is the grammar of the annotation org.opencontainers.image.ref.name in the OCI image specification.
+// tagPattern is the grammar of the annotation org.opencontainers.image.ref.name in the OCI image
+// specification.
 var tagPattern = regexp.MustCompile(`^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*$`)
 
 const maxTag = 1024
 
-// splitName parts the name of an oci: or oci-archive: image into path and tag, which is "" when there is none. As in
-// containers-transports(5) the path ends at the first colon.
+// splitName parts the name of an oci: or oci-archive: image into path and tag, which is "" when
+// there is none. As in containers-transports(5) the path ends at the first colon.
 func splitName(dest reference.Image) (path, tag string, err error) {
 	if dest.Transport != reference.TransportOCI && dest.Transport != reference.TransportOCIArchive {
 		return "", "", fmt.Errorf("images of the transport %q are not written here; write oci:DIR[:TAG] or oci-archive:FILE[:TAG]", dest.Transport)

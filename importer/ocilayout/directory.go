@@ -21,7 +21,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/crashpoint"
 )
 
-// lockInterval is how often a lock is asked for that somebody else holds. It is held for as long as renaming some files takes.
+// lockInterval is how often a lock is asked for that somebody else holds. It is held for as long as
+// renaming some files takes.
 const lockInterval = 5 * time.Millisecond
 
 // directory is a layout in a directory.
@@ -32,8 +33,8 @@ type directory struct {
 	created bool
 }
 
-// openParent opens the directory that the last element of a path is in, which may be open already. It refuses one inside an OSTree
-// repository.
+// openParent opens the directory that the last element of a path is in, which may be open already.
+// It refuses one inside an OSTree repository.
 func openParent(path string, opened *dirfd.Dir) (parent *dirfd.Dir, name string, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, "", err

@@ -2,12 +2,14 @@
 //
 //	New ── AddLayer, CopyBlob, PutBlob ── Commit ── Close
 //
-// Blobs are streamed into a private directory on the destination's file system. Commit puts them in their place and lets the
-// index name the image; before that nothing of it can be seen, and Close without Commit leaves no trace.
+// Blobs are streamed into a private directory on the destination's file system. Commit puts them in
+// their place and lets the index name the image; before that nothing of it can be seen, and Close
+// without Commit leaves no trace.
 //
-// A layout directory may hold other images. Commit adds its own, or replaces the one that has the same tag, under a lock, so
-// that writers of different tags in one directory, in whichever processes, lose nothing of each other. An archive is written
-// anew beside the destination, and takes its name by a rename.
+// A layout directory may hold other images. Commit adds its own, or replaces the one that has the
+// same tag, under a lock, so that writers of different tags in one directory, in whichever
+// processes, lose nothing of each other. An archive is written anew beside the destination, and
+// takes its name by a rename.
 //
 // # Invariants
 //

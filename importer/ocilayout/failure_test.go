@@ -165,7 +165,8 @@ func TestVanishedBlob(t *testing.T) {
 	wantError(t, err, m.Layers[0].Digest.String(), "is missing")
 }
 
-// TestDead wants the directory of a writer whose process died gone, and that of one that lives kept.
+// TestDead wants the directory of a writer whose process died gone, and that of one that lives
+// kept.
 func TestDead(t *testing.T) {
 	dir := t.TempDir() + "/layout"
 	living := newWriter(t, oci(dir+":living"))

@@ -10,7 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/reference"
 )
 
-// FuzzIndex reads an index that somebody else wrote, sets a tag in it, and wants everything else as it was.
+// FuzzIndex reads an index that somebody else wrote, sets a tag in it, and wants everything else as
+// it was.
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"mediaType":"x","digest":"sha256:a","size":1,"annotations":{"org.opencontainers.image.ref.name":"a"}}]}`), "a")
 	f.Add([]byte(`{"manifests":[{},{"annotations":null},null]}`), "b")

@@ -92,7 +92,8 @@ var compressions = []ocilayout.Compression{
 
 var content = map[string][]byte{"one": noise(1, 300_000), "two": []byte("two"), "empty": nil}
 
-// add adds two layers and the config of an image, and gives its manifest. What name is makes a different image.
+// add adds two layers and the config of an image, and gives its manifest. What name is makes a
+// different image.
 func add(t testing.TB, w *ocilayout.Writer, name string, c ocilayout.Compression) []byte {
 	t.Helper()
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}

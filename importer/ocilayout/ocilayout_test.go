@@ -150,7 +150,8 @@ func TestForeignLayout(t *testing.T) {
 	}
 }
 
-// TestParallel has many writers of different tags begin and end in one directory, some of which give up.
+// TestParallel has many writers of different tags begin and end in one directory, some of which
+// give up.
 func TestParallel(t *testing.T) {
 	dir := t.TempDir() + "/layout"
 	const n = 12
@@ -187,8 +188,8 @@ func TestParallel(t *testing.T) {
 	checkClean(t, dir)
 }
 
-// TestDamagedBlobs: a blob that is at the destination with its size and another content, as a loss of
-// power leaves it, is written once more; a sound one stays.
+// TestDamagedBlobs: a blob that is at the destination with its size and another content, as a loss
+// of power leaves it, is written once more; a sound one stays.
 func TestDamagedBlobs(t *testing.T) {
 	dir := t.TempDir()
 	write(t, oci(dir+"/to:one"), "image", ocilayout.Compression{})

@@ -10,8 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// TestHostileOwner wants nothing written, replaced or deleted outside of a destination whose owner swaps our directories, and those
-// of the layout, for links, whatever comes of the image.
+// TestHostileOwner wants nothing written, replaced or deleted outside of a destination whose owner
+// swaps our directories, and those of the layout, for links, whatever comes of the image.
 func TestHostileOwner(t *testing.T) {
 	needs.Capable(t, "renameat2")
 	const rounds = 100

@@ -11,8 +11,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/ocilayout"
 )
 
-// TestLevels compares the sizes of layers: the usual one is that of zlib's usual level, as far as another program can tell, and a level
-// that is asked for counts.
+// TestLevels compares the sizes of layers: the usual one is that of zlib's usual level, as far as
+// another program can tell, and a level that is asked for counts.
 func TestLevels(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var text bytes.Buffer

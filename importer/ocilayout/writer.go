@@ -23,12 +23,14 @@ import (
 type Options struct {
 	// NoSync leaves it to the kernel when the image gets to the disk: for one that is deleted soon.
 	NoSync bool
-	// Parent is the directory that the destination is in, if somebody has opened it; it stays theirs. nil: the one in its path.
+	// Parent is the directory that the destination is in, if somebody has opened it; it stays
+	// theirs. nil: the one in its path.
 	Parent *dirfd.Dir
 }
 
-// Writer writes one image to one destination. AddLayer, CopyBlob, PutBlob and Has may be called at the same time by several
-// goroutines, and one that fails leaves nothing behind. Commit comes once and after them, Close last.
+// Writer writes one image to one destination. AddLayer, CopyBlob, PutBlob and Has may be called at
+// the same time by several goroutines, and one that fails leaves nothing behind. Commit comes once
+// and after them, Close last.
 type Writer struct {
 	name    string // the destination as the user knows it, for messages
 	place   place
@@ -47,7 +49,8 @@ type Writer struct {
 type place interface {
 	// holds reports whether a blob is there already, and is what its digest says.
 	holds(d ocispec.Descriptor) bool
-	// publish takes the blobs out of the staging and makes the image visible, or fails and leaves everything as it was.
+	// publish takes the blobs out of the staging and makes the image visible, or fails and leaves
+	// everything as it was.
 	publish(ctx context.Context, p publication) error
 	// close removes what was made for an image that isn't published.
 	close() error
@@ -63,11 +66,12 @@ type publication struct {
 	sync    bool
 }
 
-// New begins to write the image dest, of the transport oci (DIR[:TAG]) or oci-archive (FILE[:TAG]). A directory that doesn't
-// exist is made, one that holds something else than a layout is refused; the directory above must exist. A file is replaced. An
-// image without a tag must be the only one in its layout, as nobody could name it otherwise. The path is resolved here, once; what
-// is below the destination is never reached through a symbolic link. The caller must Close the writer. Errors:
-// dirfd.ErrInRepository.
+// New begins to write the image dest, of the transport oci (DIR[:TAG]) or oci-archive (FILE[:TAG]).
+// A directory that doesn't exist is made, one that holds something else than a layout is refused;
+// the directory above must exist. A file is replaced. An image without a tag must be the only one
+// in its layout, as nobody could name it otherwise. The path is resolved here, once; what is below
+// the destination is never reached through a symbolic link. The caller must Close the writer.
+// Errors: dirfd.ErrInRepository.
 func New(dest reference.Image, opts Options) (*Writer, error) {
 	w := &Writer{name: dest.String(), sync: !opts.NoSync, blobs: make(map[digest.Digest]int64)}
 	path, tag, err := splitName(dest)
@@ -89,8 +93,9 @@ func (w *Writer) failed(err error) error {
 	return fmt.Errorf("write %s: %w", w.name, err)
 }
 
-// Has reports whether a blob need not be given to the writer, as the destination or the writer has it.
-// What is at the destination is read: after a loss of power a file may have its size and no content.
+// Has reports whether a blob need not be given to the writer, as the destination or the writer has
+// it. What is at the destination is read: after a loss of power a file may have its size and no
+// content.
 func (w *Writer) Has(d ocispec.Descriptor) bool {
 	return d.Digest.Validate() == nil && (w.staged(d) || w.place.holds(d))
 }
@@ -102,8 +107,9 @@ func (w *Writer) staged(d ocispec.Descriptor) bool {
 	return staged && size == d.Size
 }
 
-// AddLayer adds a layer, whose uncompressed archive fill writes. It returns the descriptor for the manifest and the diffID for the
-// config. An error of fill is wrapped; when ctx ends, what fill writes to fails with its cause.
+// AddLayer adds a layer, whose uncompressed archive fill writes. It returns the descriptor for the
+// manifest and the diffID for the config. An error of fill is wrapped; when ctx ends, what fill
+// writes to fails with its cause.
 func (w *Writer) AddLayer(ctx context.Context, c Compression, fill func(io.Writer) error) (ocispec.Descriptor, digest.Digest, error) {
 	diffID := digest.SHA256.Digester()
 	d, err := w.stage(ctx, "", func(blob io.Writer) error {
@@ -123,8 +129,8 @@ func (w *Writer) AddLayer(ctx context.Context, c Compression, fill func(io.Write
 	return d, diffID.Digest(), nil
 }
 
-// CopyBlob adds a blob that exists already, and verifies it: blob.ErrSize or blob.ErrDigest when r does not give what d says. An
-// error of r is wrapped. Ask Has first whether it is needed.
+// CopyBlob adds a blob that exists already, and verifies it: blob.ErrSize or blob.ErrDigest when r
+// does not give what d says. An error of r is wrapped. Ask Has first whether it is needed.
 func (w *Writer) CopyBlob(ctx context.Context, d ocispec.Descriptor, r io.Reader) error {
 	err := d.Digest.Validate()
 	if err == nil {
@@ -184,10 +190,11 @@ func (w *Writer) stage(ctx context.Context, want digest.Digest, fill func(io.Wri
 	return d, nil
 }
 
-// Commit adds the manifest and publishes the image; blobs that the manifest does not name are left out. All that it names must have
-// been added, or be at the destination. platform, when not nil, is noted in the index. The bytes of the manifest are kept as they
-// are; its media type is the one in it, or that of an OCI manifest. After a failure the destination shows what it showed before,
-// and the writer is of no more use.
+// Commit adds the manifest and publishes the image; blobs that the manifest does not name are left
+// out. All that it names must have been added, or be at the destination. platform, when not nil, is
+// noted in the index. The bytes of the manifest are kept as they are; its media type is the one in
+// it, or that of an OCI manifest. After a failure the destination shows what it showed before, and
+// the writer is of no more use.
 func (w *Writer) Commit(ctx context.Context, manifest []byte, platform *ocispec.Platform) (ocispec.Descriptor, error) {
 	d, err := w.commit(ctx, manifest, platform)
 	if err != nil {

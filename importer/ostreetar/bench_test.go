@@ -12,7 +12,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture/encapsulated"
 )
 
-// BenchmarkReadCommit reads a commit of some 100 MB in 2,000 files, into an empty repository and into one that has all of it.
+// BenchmarkReadCommit reads a commit of some 100 MB in 2,000 files, into an empty repository and
+// into one that has all of it.
 func BenchmarkReadCommit(b *testing.B) {
 	random := rand.New(rand.NewPCG(3, 4))
 	dir := b.TempDir()
@@ -42,7 +43,8 @@ func BenchmarkReadCommit(b *testing.B) {
 			b.SetBytes(int64(len(archive)))
 			b.ReportAllocs()
 			for b.Loop() {
-				// Deleted at the end only: ext4 is slow to create files right after many were deleted.
+				// Deleted at the end only: ext4 is slow to create files right after many were
+				// deleted.
 				st := newStaging(b, repo)
 				_, _, err := readCommit(b, st, archive, ostreetar.Options{})
 				check(b, err)

@@ -9,8 +9,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// TestDetachedOfOthers: a layer that nobody vouches for can't change what is known of a commit that is here, and none can speak for an
-// importer.
+// TestDetachedOfOthers: a layer that nobody vouches for can't change what is known of a commit that
+// is here, and none can speak for an importer.
 func TestDetachedOfOthers(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		needs.Tool(t, "ostree")

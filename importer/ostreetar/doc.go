@@ -1,17 +1,20 @@
-// Package ostreetar reads layers that hold OSTree objects: those of an image that encapsulates an OSTree commit.
+// Package ostreetar reads layers that hold OSTree objects: those of an image that encapsulates an
+// OSTree commit.
 //
-// The first layer of such an image is the commit layer: the commit object, its detached metadata when there are any, all directories
-// of the commit, and the contents that no other layer brings. The other layers of the commit are chunks, which hold contents only. Both
-// are archives in which the objects stand below sysroot/ostree/repo as in a repository, so that a container runtime, which unpacks
-// them all, has the commit's files at their places as hard links to the objects. What is at these places, and whatever else is in the
-// archive, is passed over: only the objects count.
+// The first layer of such an image is the commit layer: the commit object, its detached metadata
+// when there are any, all directories of the commit, and the contents that no other layer brings.
+// The other layers of the commit are chunks, which hold contents only. Both are archives in which
+// the objects stand below sysroot/ostree/repo as in a repository, so that a container runtime,
+// which unpacks them all, has the commit's files at their places as hard links to the objects. What
+// is at these places, and whatever else is in the archive, is passed over: only the objects count.
 //
 //	blob.Read ──▶ entries ──▶ names ──▶ commit, detached metadata ──▶ Options.Verify
 //	                            ├──▶ extended attributes, remembered by their checksum
 //	                            └──▶ dirtree, dirmeta, file ──▶ writers ──▶ objects in staging
 //
-// The entry of a file has its owner and mode and its content or symlink target. Its extended attributes, which archives keep badly,
-// come in an entry of their own right before, as a serialised a(ayay). There are three encodings of that, all of which are read:
+// The entry of a file has its owner and mode and its content or symlink target. Its extended
+// attributes, which archives keep badly, come in an entry of their own right before, as a
+// serialised a(ayay). There are three encodings of that, all of which are read:
 //
 //	of 2021         repo/xattrs/SUM      XX/REST.file.xattrs       a hard link to it; none for a file without attributes
 //	of 2022         XX/REST.file-xattrs  XX/REST.file-xattrs-link  a hard link to it

@@ -15,8 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture/encapsulated"
 )
 
-// FuzzRead reads archives that anybody may have made, as commit layers and as chunks. Either the error says what is wrong, or the commit
-// is there, and every object of a chunk commit.
+// FuzzRead reads archives that anybody may have made, as commit layers and as chunks. Either the
+// error says what is wrong, or the commit is there, and every object of a chunk commit.
 func FuzzRead(f *testing.F) {
 	from, c := smallSource(f)
 	files := encapsulated.Files(f, from, c)
@@ -67,7 +67,8 @@ func withoutPlumbing(entries []encapsulated.Entry, f *testing.F) []byte {
 	return encapsulated.Tar(f, kept)
 }
 
-// withChecksums gives what looks like a header the right checksum, without which mutated headers would get nowhere.
+// withChecksums gives what looks like a header the right checksum, without which mutated headers
+// would get nowhere.
 func withChecksums(data []byte) []byte {
 	data = bytes.Clone(data)
 	for block := data; len(block) >= 512; block = block[512:] {

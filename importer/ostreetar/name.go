@@ -25,7 +25,8 @@ const (
 	kindXattrsRef  kind = "file.xattrs"      // a hard link of the oldest encoding
 )
 
-// parseName tells what the entry called name is. It fails for a name below objects/ or xattrs/ that no object has.
+// parseName tells what the entry called name is. It fails for a name below objects/ or xattrs/ that
+// no object has.
 func parseName(name string) (kind, objects.Checksum, error) {
 	path, ok := strings.CutPrefix(strings.TrimPrefix(name, "./"), repoPath)
 	if !ok {
@@ -59,8 +60,8 @@ func parseObject(path string) (kind, objects.Checksum, error) {
 	return "", objects.Checksum{}, fmt.Errorf("there is no kind of object called %.50q; a newer version of ostree-importd may know it", suffix)
 }
 
-// parseXattrsTarget gives the checksum that the target of a hard link to extended attributes ends with: what leads there is as the
-// archive's writer liked it, from the root or relative.
+// parseXattrsTarget gives the checksum that the target of a hard link to extended attributes ends
+// with: what leads there is as the archive's writer liked it, from the root or relative.
 func parseXattrsTarget(k kind, target string) (objects.Checksum, error) {
 	last := strings.LastIndexByte(target, '/')
 	if k == kindXattrsRef {

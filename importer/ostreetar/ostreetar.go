@@ -21,16 +21,18 @@ var ErrNoCommit = errors.New("the layer holds no OSTree commit, as the first lay
 
 // Options is how a layer is read. The zero value is usable.
 type Options struct {
-	// Verify, when not nil, is called once with a commit object and its detached metadata, nil for none, before anything of the layer
-	// is written: to check signatures. The commit has the checksum that its name says; nothing vouches for the detached metadata. Both
-	// are as the archive has them and must not be changed. Its ctx ends when reading fails. Its error is that of ReadCommit. It is not
-	// called for a chunk.
+	// Verify, when not nil, is called once with a commit object and its detached metadata, nil for
+	// none, before anything of the layer is written: to check signatures. The commit has the
+	// checksum that its name says; nothing vouches for the detached metadata. Both are as the
+	// archive has them and must not be changed. Its ctx ends when reading fails. Its error is that
+	// of ReadCommit. It is not called for a chunk.
 	Verify func(ctx context.Context, commit, detached []byte) error
-	// KeepDetached lets a layer only add to the detached metadata that the repository has of the commit, not replace any: to be set unless
-	// somebody vouches for what it brings.
+	// KeepDetached lets a layer only add to the detached metadata that the repository has of the
+	// commit, not replace any: to be set unless somebody vouches for what it brings.
 	KeepDetached bool
 	Writers      int // objects written at once; 0 means one per processor, at most four
-	// Memory is what buffers, windows and the tables of objects are taken from; nil for a budget of the default size.
+	// Memory is what buffers, windows and the tables of objects are taken from; nil for a budget of
+	// the default size.
 	Memory *budget.Share
 }
 
@@ -48,12 +50,14 @@ type Commit struct {
 	Detached bool // there are detached metadata, which land with the commit
 }
 
-// ReadCommit reads a commit layer's blob from r to its end as blob.Read does, writes its objects into st, and when the blob is verified
-// the commit with its detached metadata too, other than those by which importers speak of their own work. It sets no ref, and the commit need not be complete: ask Staging.Complete when the chunks
-// of the image are there.
+// ReadCommit reads a commit layer's blob from r to its end as blob.Read does, writes its objects
+// into st, and when the blob is verified the commit with its detached metadata too, other than
+// those by which importers speak of their own work. It sets no ref, and the commit need not be
+// complete: ask Staging.Complete when the chunks of the image are there.
 //
-// A failed call leaves objects in st but no commit. Its error is a *blob.EntryError for an entry that can't be taken, ErrNoCommit, that of
-// Options.Verify, an error of st, or one of blob.Read, which also says when r is closed.
+// A failed call leaves objects in st but no commit. Its error is a *blob.EntryError for an entry
+// that can't be taken, ErrNoCommit, that of Options.Verify, an error of st, or one of blob.Read,
+// which also says when r is closed.
 func ReadCommit(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, opts Options) (Commit, Stats, error) {
 	entries := &reader{st: st, verify: opts.Verify}
 	if err := entries.read(ctx, r, layer, opts); err != nil {
@@ -74,10 +78,12 @@ func ReadCommit(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer 
 	return Commit{Checksum: c.checksum, Detached: c.detached != nil}, entries.stats, nil
 }
 
-// notFromLayers are prefixes of keys in detached metadata by which importers speak of what they have done themselves.
+// notFromLayers are prefixes of keys in detached metadata by which importers speak of what they
+// have done themselves.
 var notFromLayers = [...]string{"ostree-importd.", "ostree-ext.cached."}
 
-// writeDetached writes what a layer brings of detached metadata; with keep, only in addition to what is there.
+// writeDetached writes what a layer brings of detached metadata; with keep, only in addition to
+// what is there.
 func writeDetached(st *ostreerepo.Staging, c objects.Checksum, brought objects.Dict, keep bool) error {
 	result := objects.Dict{}
 	for key, value := range brought {
@@ -98,9 +104,10 @@ func writeDetached(st *ostreerepo.Staging, c objects.Checksum, brought objects.D
 	return st.WriteDetached(c, result)
 }
 
-// ReadChunk reads a chunk's blob in the same way, and gives its chunk commit: a root directory with every content object of the chunk
-// under the name of its checksum. It exists to keep the objects from being pruned, and is the same whoever writes it: without metadata,
-// with timestamp 0, the root directory of mode 0755 and user and group 0.
+// ReadChunk reads a chunk's blob in the same way, and gives its chunk commit: a root directory with
+// every content object of the chunk under the name of its checksum. It exists to keep the objects
+// from being pruned, and is the same whoever writes it: without metadata, with timestamp 0, the
+// root directory of mode 0755 and user and group 0.
 func ReadChunk(ctx context.Context, st *ostreerepo.Staging, r io.Reader, layer blob.Layer, opts Options) (objects.Checksum, Stats, error) {
 	entries := &reader{st: st, chunk: make(map[objects.Checksum]struct{})}
 	if err := entries.read(ctx, r, layer, opts); err != nil {

@@ -23,7 +23,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// TestCommitLayer takes a commit, in every encoding, through a layer into a repository of every mode.
+// TestCommitLayer takes a commit, in every encoding, through a layer into a repository of every
+// mode.
 func TestCommitLayer(t *testing.T) {
 	from, c := source(t, ostreerepo.ModeArchive)
 	for _, encoding := range encapsulated.Encodings() {
@@ -86,7 +87,8 @@ func TestSourceModes(t *testing.T) {
 	}
 }
 
-// TestChunks reads a commit whose contents are in two chunks and a remainder, in every order of layers.
+// TestChunks reads a commit whose contents are in two chunks and a remainder, in every order of
+// layers.
 func TestChunks(t *testing.T) {
 	from, c := source(t, ostreerepo.ModeBareUser)
 	files := encapsulated.Files(t, from, c)
@@ -306,8 +308,9 @@ func TestLargeDirectory(t *testing.T) {
 	land(t, into, "ref", c)
 }
 
-// TestMixedHeaders reads archives as the reference implementation writes them: GNU headers, with a PAX header before those that have
-// extended attributes, and long symlink targets in the GNU way between the two.
+// TestMixedHeaders reads archives as the reference implementation writes them: GNU headers, with a
+// PAX header before those that have extended attributes, and long symlink targets in the GNU way
+// between the two.
 func TestMixedHeaders(t *testing.T) {
 	from, c := source(t, ostreerepo.ModeArchive)
 	var b bytes.Buffer
@@ -351,7 +354,8 @@ func paxHeader(t *testing.T, records map[string]string) []byte {
 	return withChecksums(b[:len(b)-1024])
 }
 
-// TestPlainTar has tar itself unpack and pack a layer again, as container tools do that rewrite images.
+// TestPlainTar has tar itself unpack and pack a layer again, as container tools do that rewrite
+// images.
 func TestPlainTar(t *testing.T) {
 	from, c := smallSource(t)
 	dir := t.TempDir()

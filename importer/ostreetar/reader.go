@@ -21,9 +21,11 @@ const (
 	maxMetadata = 128 << 20 // bytes of a metadata object: libostree's own limit
 	permissions = 0o7777
 
-	// objectSize is the memory, in bytes, of an object in the table of a chunk and when the chunk commit is written.
+	// objectSize is the memory, in bytes, of an object in the table of a chunk and when the chunk
+	// commit is written.
 	objectSize = 256
-	// metadataCopies is how often a metadata object that is not small is in memory while it is read and written.
+	// metadataCopies is how often a metadata object that is not small is in memory while it is read
+	// and written.
 	metadataCopies = 3
 )
 
@@ -201,7 +203,8 @@ func (r *reader) settle(ctx context.Context, detached []byte) error {
 	return r.verify(ctx, r.commit.bytes, detached)
 }
 
-// readMetadata reads a metadata object, whose memory grows as it comes and not as its header promises.
+// readMetadata reads a metadata object, whose memory grows as it comes and not as its header
+// promises.
 func (r *reader) readMetadata(h *tar.Header, source io.Reader) ([]byte, error) {
 	if err := r.checkMetadata(h); err != nil {
 		return nil, err
@@ -210,8 +213,8 @@ func (r *reader) readMetadata(h *tar.Header, source io.Reader) ([]byte, error) {
 	return b, blob.ArchiveError(err)
 }
 
-// checkMetadata checks what the entry of a metadata object says, and takes the memory that it needs. Of the large ones one at a time is
-// read.
+// checkMetadata checks what the entry of a metadata object says, and takes the memory that it
+// needs. Of the large ones one at a time is read.
 func (r *reader) checkMetadata(h *tar.Header) error {
 	if h.Typeflag != tar.TypeReg {
 		return blob.NewEntryError(h.Name, fmt.Errorf("a metadata object must be a regular file, not one of type %q", h.Typeflag))
@@ -380,7 +383,8 @@ func (r *reader) fileHeader(h *tar.Header, c objects.Checksum) (objects.FileHead
 	return header, nil
 }
 
-// writeError is about an object that could not be written: because of what it is, or for other reasons.
+// writeError is about an object that could not be written: because of what it is, or for other
+// reasons.
 func writeError(entry string, err error) error {
 	switch {
 	case err == nil:

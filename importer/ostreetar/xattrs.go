@@ -15,8 +15,8 @@ const (
 	xattrSize    = 64       // bytes that an attribute takes without its name and value
 )
 
-// xattrSets are the extended attributes of a layer's files, by the checksum of their serialised form. Files of a system have few that
-// differ.
+// xattrSets are the extended attributes of a layer's files, by the checksum of their serialised
+// form. Files of a system have few that differ.
 type xattrSets struct {
 	sets map[objects.Checksum]xattrSet
 	kept int

@@ -8,8 +8,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// TestSharedAttributes has many files share attributes: an archive says so in some hundred bytes for each, and each is written with all
-// of them.
+// TestSharedAttributes has many files share attributes: an archive says so in some hundred bytes
+// for each, and each is written with all of them.
 func TestSharedAttributes(t *testing.T) {
 	const size = 1 << 19
 	var x xattrSets

@@ -19,8 +19,8 @@ func CleanPath(path string) (string, error) {
 	return filepath.Clean(path), nil
 }
 
-// Clean returns the image with its path, if its transport has one, as CleanPath returns it. The paths
-// of a containers-storage name have to be clean.
+// Clean returns the image with its path, if its transport has one, as CleanPath returns it. The
+// paths of a containers-storage name have to be clean.
 func (i Image) Clean() (Image, error) {
 	if i.Transport == TransportContainersStorage {
 		return i, checkStore(i.Name)
@@ -34,8 +34,8 @@ func (i Image) Clean() (Image, error) {
 	return i, err
 }
 
-// checkStore refuses the paths of a containers-storage name, [DRIVER@PATH+PATH]NAME, unless they are
-// clean.
+// checkStore refuses the paths of a containers-storage name, [DRIVER@PATH+PATH]NAME, unless they
+// are clean.
 func checkStore(name string) error {
 	store, _, found := strings.Cut(strings.TrimPrefix(name, "["), "]")
 	if !found || !strings.HasPrefix(name, "[") {

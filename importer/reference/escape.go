@@ -15,12 +15,12 @@ const (
 
 var errNoPrefix = errors.New("a ref needs a prefix to stand below")
 
-// Escape writes any text as an OSTree ref below prefix, by the rules of ostree-ext's refescape: ASCII letters, digits and "-" stand
-// for themselves, "/" too between a letter or digit and something, "_" is doubled, everything else is its code point in
-// hexadecimal between two "_".
+// Escape writes any text as an OSTree ref below prefix, by the rules of ostree-ext's refescape:
+// ASCII letters, digits and "-" stand for themselves, "/" too between a letter or digit and
+// something, "_" is doubled, everything else is its code point in hexadecimal between two "_".
 //
-// Empty text, text with NUL or that isn't UTF-8, and text whose result OSTree doesn't hold as a ref (a component that begins with
-// "-" or is too long) are errors.
+// Empty text, text with NUL or that isn't UTF-8, and text whose result OSTree doesn't hold as a ref
+// (a component that begins with "-" or is too long) are errors.
 func Escape(prefix, s string) (string, error) {
 	switch {
 	case prefix == "":

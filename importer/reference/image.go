@@ -10,7 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Transport is where an image is found, by the names of containers-transports(5), except that "docker" is called "registry".
+// Transport is where an image is found, by the names of containers-transports(5), except that
+// "docker" is called "registry".
 type Transport string
 
 // The transports.
@@ -33,8 +34,8 @@ type Image struct {
 	Name      string // of a registry image: without "//"
 }
 
-// ParseImage reads an ImageReference: "docker://NAME", "registry:NAME", or "TRANSPORT:NAME" with another transport. The name
-// is not looked into.
+// ParseImage reads an ImageReference: "docker://NAME", "registry:NAME", or "TRANSPORT:NAME" with
+// another transport. The name is not looked into.
 func ParseImage(s string) (Image, error) {
 	if s == "" {
 		return Image{}, errors.New("the image reference is empty; " + transportHint)
@@ -76,7 +77,8 @@ func (i Image) check(s string) error {
 	return nil
 }
 
-// String prints "docker://NAME" for a registry image and "TRANSPORT:NAME" for the others, as skopeo takes it.
+// String prints "docker://NAME" for a registry image and "TRANSPORT:NAME" for the others, as skopeo
+// takes it.
 func (i Image) String() string {
 	if i.Transport == TransportRegistry {
 		return "docker://" + i.Name
@@ -84,9 +86,9 @@ func (i Image) String() string {
 	return string(i.Transport) + ":" + i.Name
 }
 
-// Path parts the name of an image that is a file or a directory of this host: its path, and what follows, which is "" or begins
-// with the first colon. As in containers-transports(5) only a directory of the transport dir can have a colon. isPath is false for
-// the other transports.
+// Path parts the name of an image that is a file or a directory of this host: its path, and what
+// follows, which is "" or begins with the first colon. As in containers-transports(5) only a
+// directory of the transport dir can have a colon. isPath is false for the other transports.
 func (i Image) Path() (path, rest string, isPath bool) {
 	switch i.Transport {
 	case TransportDir:
@@ -100,7 +102,8 @@ func (i Image) Path() (path, rest string, isPath bool) {
 	return "", "", false
 }
 
-// Digest is the manifest digest that a registry image's name pins, or "" when it pins none or is of another transport.
+// Digest is the manifest digest that a registry image's name pins, or "" when it pins none or is of
+// another transport.
 func (i Image) Digest() digest.Digest {
 	if i.Transport != TransportRegistry {
 		return ""
@@ -113,8 +116,8 @@ func (i Image) Digest() digest.Digest {
 	return pinned
 }
 
-// Pinned is the registry image with its tag or digest replaced by d; skopeo refuses a name that has both. Images of other
-// transports can't be pinned and are returned unchanged.
+// Pinned is the registry image with its tag or digest replaced by d; skopeo refuses a name that has
+// both. Images of other transports can't be pinned and are returned unchanged.
 func (i Image) Pinned(d digest.Digest) Image {
 	if i.Transport != TransportRegistry {
 		return i

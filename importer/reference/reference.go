@@ -11,11 +11,13 @@ type SignatureKind string
 
 // The signature kinds, by the scheme that stands for them.
 const (
-	// PolicyStrict means that the containers policy decides, and must not accept everything by default.
+	// PolicyStrict means that the containers policy decides, and must not accept everything by
+	// default.
 	PolicyStrict SignatureKind = "ostree-image-signed"
 	// PolicyInsecureAllowed means that the containers policy decides, whatever it says.
 	PolicyInsecureAllowed SignatureKind = "ostree-unverified-image"
-	// Remote means that the commit inside the image is verified with the keys of a named OSTree remote.
+	// Remote means that the commit inside the image is verified with the keys of a named OSTree
+	// remote.
 	Remote SignatureKind = "ostree-remote-image"
 )
 
@@ -31,7 +33,8 @@ type Signature struct {
 	Remote string // the OSTree remote's name; only with Kind Remote
 }
 
-// Reference is an image together with the way its signature is checked: an OstreeImageReference of ostree-ext.
+// Reference is an image together with the way its signature is checked: an OstreeImageReference of
+// ostree-ext.
 type Reference struct {
 	Signature Signature
 	Image     Image
@@ -43,8 +46,9 @@ type Reference struct {
 //	ostree-unverified-image:IMAGE           ostree-remote-registry:REMOTE:NAME
 //	ostree-unverified-registry:NAME
 //
-// with IMAGE as ParseImage reads it, and two plain forms that mean ostree-unverified-image: IMAGE, and HOST/NAME[:TAG] where HOST
-// has a dot, a port, or is "localhost". Errors are sentences that say what to write instead.
+// with IMAGE as ParseImage reads it, and two plain forms that mean ostree-unverified-image: IMAGE,
+// and HOST/NAME[:TAG] where HOST has a dot, a port, or is "localhost". Errors are sentences that
+// say what to write instead.
 func Parse(s string) (Reference, error) {
 	scheme, rest, _ := strings.Cut(s, ":")
 	switch scheme {

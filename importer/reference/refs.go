@@ -15,11 +15,13 @@ const (
 	BaseImagePrefix = "ostree/container/baseimage" // + owner/number: commits whose layers are to be kept
 )
 
-// RecordPrefix is the prefix of the refs of records: what is known of an image besides its commit. Only this program has them.
+// RecordPrefix is the prefix of the refs of records: what is known of an image besides its commit.
+// Only this program has them.
 const RecordPrefix = "ostree-importd/record"
 
-// RecordRef returns the ref of the record of the image that imageRef names. Its last component is the SHA-256 of imageRef, so
-// that no two records need one name as a file and as a directory, and none is too long.
+// RecordRef returns the ref of the record of the image that imageRef names. Its last component is
+// the SHA-256 of imageRef, so that no two records need one name as a file and as a directory, and
+// none is too long.
 func RecordRef(imageRef string) string {
 	sum := sha256.Sum256([]byte(imageRef))
 	return RecordPrefix + "/" + hex.EncodeToString(sum[:])

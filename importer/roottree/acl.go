@@ -2,10 +2,11 @@ package roottree
 
 import "github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 
-// KeptMode returns the mode of a file or directory whose extended attributes are written only as far
-// as keep takes them. With an access control list the group's bits of a mode are the most that any
-// entry gives, so that leaving the list out would give the owning group as much, and give others what
-// the list denies them by name. The mode that is returned gives nobody more than mode and list did.
+// KeptMode returns the mode of a file or directory whose extended attributes are written only as
+// far as keep takes them. With an access control list the group's bits of a mode are the most that
+// any entry gives, so that leaving the list out would give the owning group as much, and give
+// others what the list denies them by name. The mode that is returned gives nobody more than mode
+// and list did.
 func KeptMode(mode uint32, xattrs objects.Xattrs, keep KeepXattr) uint32 {
 	for _, x := range xattrs {
 		if x.Name == objects.XattrAccessACL && !keep(x.Name) {

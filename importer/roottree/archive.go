@@ -13,15 +13,17 @@ import (
 )
 
 const (
-	// schilyXattr begins the names of PAX records that hold extended attributes. libarchiveXattr begins those of the attributes that
-	// can't be written so: the rest of the name is URL-encoded, the value is in base64.
+	// schilyXattr begins the names of PAX records that hold extended attributes. libarchiveXattr
+	// begins those of the attributes that can't be written so: the rest of the name is URL-encoded,
+	// the value is in base64.
 	schilyXattr     = "SCHILY.xattr."
 	libarchiveXattr = "LIBARCHIVE.xattr."
 	permissions     = 0o7777
 	copyBuffer      = 256 << 10
 )
 
-// KeepXattr says whether the extended attribute of an entry is to be written. It is asked for those only that can be.
+// KeepXattr says whether the extended attribute of an entry is to be written. It is asked for those
+// only that can be.
 type KeepXattr func(name string) bool
 
 // Archive writes entries as a PAX archive. Its methods are called one after the other.
@@ -40,9 +42,10 @@ type shared struct {
 	mode     uint32
 }
 
-// NewArchive begins an archive of objects from source. With a nil keep all extended attributes are written. One whose name has an
-// equals sign is written as libarchive does it, which not every program reads. Where keep leaves an access control list out, the mode
-// is that of KeptMode. The archive must be closed.
+// NewArchive begins an archive of objects from source. With a nil keep all extended attributes are
+// written. One whose name has an equals sign is written as libarchive does it, which not every
+// program reads. Where keep leaves an access control list out, the mode is that of KeptMode. The
+// archive must be closed.
 func NewArchive(source Source, w io.Writer, keep KeepXattr) *Archive {
 	if keep == nil {
 		keep = func(string) bool { return true }
@@ -50,7 +53,8 @@ func NewArchive(source Source, w io.Writer, keep KeepXattr) *Archive {
 	return &Archive{source: source, out: tar.NewWriter(w), keep: keep, buffer: make([]byte, copyBuffer), shared: make(map[objects.Checksum]shared)}
 }
 
-// Add writes an entry with its content, which is verified then. The root is written as "./". Errors have the path.
+// Add writes an entry with its content, which is verified then. The root is written as "./". Errors
+// have the path.
 func (a *Archive) Add(ctx context.Context, e Entry) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -67,7 +71,8 @@ func (a *Archive) Add(ctx context.Context, e Entry) error {
 	return nil
 }
 
-// AddShared is Add, except that a file with content which AddShared has written before becomes a hard link to that.
+// AddShared is Add, except that a file with content which AddShared has written before becomes a
+// hard link to that.
 func (a *Archive) AddShared(ctx context.Context, e Entry) error {
 	if e.IsDir() {
 		return a.Add(ctx, e)

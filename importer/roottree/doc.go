@@ -1,11 +1,13 @@
-// Package roottree writes the files of a commit out as they are there: as an archive, or into a directory.
+// Package roottree writes the files of a commit out as they are there: as an archive, or into a
+// directory.
 //
 //	Count ── Walk ──▶ Entry ──▶ Archive   a PAX archive: owners, modes, extended attributes, symbolic links
 //	                       └──▶ Unpack    the same in a directory, for programs that read no archives
 //
-// What comes out depends on nothing but the commit: entries are sorted, every time is 0, and paths are those of the commit, so that
-// /etc of a system is usr/etc. Files with the same content at several paths are written as often: whoever unpacks the archive can
-// change one without changing the others. (Archive.AddShared is for callers who want it otherwise.)
+// What comes out depends on nothing but the commit: entries are sorted, every time is 0, and paths
+// are those of the commit, so that /etc of a system is usr/etc. Files with the same content at
+// several paths are written as often: whoever unpacks the archive can change one without changing
+// the others. (Archive.AddShared is for callers who want it otherwise.)
 //
 // # Invariants
 //

@@ -79,7 +79,8 @@ func (s wrongSource) FileSize(c objects.Checksum) (uint64, error) {
 	return size, err
 }
 
-// bomb is a source of directories in which each of n levels has two entries for the next: 2^n paths out of n objects.
+// bomb is a source of directories in which each of n levels has two entries for the next: 2^n paths
+// out of n objects.
 type bomb struct {
 	levels int
 }

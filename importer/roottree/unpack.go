@@ -13,9 +13,10 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Unpack writes a tree into the directory dir, which exists, is empty, and is out of everybody else's reach; in the end dir has the
-// owner, mode and extended attributes of the tree's root. It takes root's rights. Times are those of the moment. keep is as for
-// NewArchive. step, if not nil, is called after each entry. Errors have the path.
+// Unpack writes a tree into the directory dir, which exists, is empty, and is out of everybody
+// else's reach; in the end dir has the owner, mode and extended attributes of the tree's root. It
+// takes root's rights. Times are those of the moment. keep is as for NewArchive. step, if not nil,
+// is called after each entry. Errors have the path.
 func Unpack(ctx context.Context, source Source, root objects.TreeDir, dir string, keep KeepXattr, step func()) error {
 	if keep == nil {
 		keep = func(string) bool { return true }
@@ -98,8 +99,9 @@ func (u *unpacker) finish(e Entry) error {
 	return u.own(u.path(e), m.UID, m.GID, m.Mode, m.Xattrs)
 }
 
-// own sets what a file or directory has beside its content. A change of the owner takes bits of the mode and capabilities away, and a
-// change of the mode changes access control lists: hence the order.
+// own sets what a file or directory has beside its content. A change of the owner takes bits of the
+// mode and capabilities away, and a change of the mode changes access control lists: hence the
+// order.
 func (u *unpacker) own(path string, uid, gid, mode uint32, xattrs objects.Xattrs) error {
 	if err := os.Lchown(path, int(uid), int(gid)); err != nil {
 		return err

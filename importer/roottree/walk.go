@@ -39,8 +39,8 @@ func at(where string, err error) error {
 	return fmt.Errorf("/%.200s: %w", where, err)
 }
 
-// Count tells how many paths a tree has, the root included. A tree beyond what is written out is an error. Errors: those of trees, with
-// the path, and the cause that ctx ended of.
+// Count tells how many paths a tree has, the root included. A tree beyond what is written out is an
+// error. Errors: those of trees, with the path, and the cause that ctx ended of.
 func Count(ctx context.Context, trees ostreerepo.Trees, root objects.TreeDir) (uint64, error) {
 	c := counter{ctx: ctx, trees: trees, known: make(map[objects.Checksum]uint64)}
 	n, err := c.count(root.Tree, "")
@@ -94,9 +94,9 @@ func checkPath(where string) error {
 	return nil
 }
 
-// Walk visits every path of a tree: a directory before what is in it, and what is in it by name. Ask Count before, which refuses a
-// tree that has no end. It stops at the first error, which is that of trees, with the path, or that of visit as it is, or the cause
-// that ctx ended of.
+// Walk visits every path of a tree: a directory before what is in it, and what is in it by name.
+// Ask Count before, which refuses a tree that has no end. It stops at the first error, which is
+// that of trees, with the path, or that of visit as it is, or the cause that ctx ended of.
 func Walk(ctx context.Context, trees ostreerepo.Trees, root objects.TreeDir, visit func(Entry) error) error {
 	return walk(ctx, trees, Entry{Dir: root}, visit)
 }

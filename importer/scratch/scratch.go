@@ -1,9 +1,10 @@
-// Package scratch makes private directories beside what is to be written, so that a file or directory can be made in peace and then
-// take its place by a rename.
+// Package scratch makes private directories beside what is to be written, so that a file or
+// directory can be made in peace and then take its place by a rename.
 //
-// A directory is called ".ostree-importd-*" and holds a locked file as long as its process lives. What a process that was killed leaves
-// behind is deleted by the next one that makes a directory at the same place. The directory above may belong to somebody else: nothing
-// in a private directory is reached by its path.
+// A directory is called ".ostree-importd-*" and holds a locked file as long as its process lives.
+// What a process that was killed leaves behind is deleted by the next one that makes a directory at
+// the same place. The directory above may belong to somebody else: nothing in a private directory
+// is reached by its path.
 package scratch
 
 import (
@@ -21,7 +22,8 @@ import (
 
 const (
 	prefix = ".ostree-importd-"
-	// unlocked stands before that until the directory is locked, so that it is never taken for a dead one.
+	// unlocked stands before that until the directory is locked, so that it is never taken for a
+	// dead one.
 	unlocked = ".new"
 	// lockName is the file whose flock says that the process lives.
 	lockName = "lock"
@@ -39,8 +41,8 @@ type Dir struct {
 	lock   *os.File
 }
 
-// New makes a directory in parent, and deletes those there that dead processes of the same user left behind. It must be closed, and
-// parent must stay open until then.
+// New makes a directory in parent, and deletes those there that dead processes of the same user
+// left behind. It must be closed, and parent must stay open until then.
 func New(parent *dirfd.Dir) (*Dir, error) {
 	Sweep(parent)
 	for attempt := 1; ; attempt++ {
@@ -78,8 +80,8 @@ func try(parent *dirfd.Dir) (*Dir, error) {
 	return d, nil
 }
 
-// checkOwner refuses a directory of somebody else, in place of the one that was made. The lock is certainly ours, whatever user a
-// network file system takes us for.
+// checkOwner refuses a directory of somebody else, in place of the one that was made. The lock is
+// certainly ours, whatever user a network file system takes us for.
 func (d *Dir) checkOwner() error {
 	lock, err := d.Stat(lockName)
 	if err != nil {

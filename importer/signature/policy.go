@@ -14,7 +14,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 )
 
-// ErrRefused says that nobody vouches for an image in the way that its reference asks for. It is ostreerepo.ErrSignature.
+// ErrRefused says that nobody vouches for an image in the way that its reference asks for. It is
+// ostreerepo.ErrSignature.
 var ErrRefused = ostreerepo.ErrSignature
 
 // maxPolicy is the size of the largest policy file that is read, in bytes.
@@ -32,11 +33,12 @@ type Environment struct {
 	Root     string                   // the host's file system; empty: "/"
 }
 
-// PolicyFile returns the path of the containers policy (containers-policy.json(5)) that counts: the file that
-// $CONTAINERS_POLICY_JSON names, whether it exists or not, else the first that exists of containers/policy.json in
-// $XDG_CONFIG_HOME or, if that is not set, $HOME/.config, then /etc/containers/policy.json and
-// /usr/share/containers/policy.json. This is the order of ostree-ext and of containers/image. It is "" when there is none.
-// The error is about a place that can't be looked into.
+// PolicyFile returns the path of the containers policy (containers-policy.json(5)) that counts: the
+// file that $CONTAINERS_POLICY_JSON names, whether it exists or not, else the first that exists of
+// containers/policy.json in $XDG_CONFIG_HOME or, if that is not set, $HOME/.config, then
+// /etc/containers/policy.json and /usr/share/containers/policy.json. This is the order of
+// ostree-ext and of containers/image. It is "" when there is none. The error is about a place that
+// can't be looked into.
 func PolicyFile(env Environment) (string, error) {
 	variable := env.Variable
 	if variable == nil {
@@ -67,9 +69,9 @@ func PolicyFile(env Environment) (string, error) {
 	return "", nil
 }
 
-// CheckPolicy returns nil if the containers policy may vouch for an image. The error is ErrRefused if it accepts by default
-// whatever image it does not name, if there is none, or if it can't be read. What it says of single transports and registries
-// is not looked at.
+// CheckPolicy returns nil if the containers policy may vouch for an image. The error is ErrRefused
+// if it accepts by default whatever image it does not name, if there is none, or if it can't be
+// read. What it says of single transports and registries is not looked at.
 func CheckPolicy(env Environment) error {
 	if err := checkPolicy(env); err != nil {
 		return fmt.Errorf("containers policy: %w: %w", ErrRefused, err)

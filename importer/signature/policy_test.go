@@ -139,7 +139,8 @@ func TestCheckPolicyOfNoFile(t *testing.T) {
 	checkRefusal(t, signature.CheckPolicy(environment(dir, nil)), "there is none", "/etc/containers/policy.json")
 }
 
-// checkRefusal asserts that an error is a refusal with a text that names the file, or nil if no text is wanted.
+// checkRefusal asserts that an error is a refusal with a text that names the file, or nil if no
+// text is wanted.
 func checkRefusal(t *testing.T, err error, text, file string) {
 	t.Helper()
 	switch {

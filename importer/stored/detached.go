@@ -8,15 +8,16 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Keys of a merge commit's detached metadata in which other programs record a newer image of the same name; the values are strings.
-// They are read, never written.
+// Keys of a merge commit's detached metadata in which other programs record a newer image of the
+// same name; the values are strings. They are read, never written.
 const (
 	metaCachedDigest   = "ostree-ext.cached.manifest-digest"
 	metaCachedManifest = "ostree-ext.cached.manifest"
 	metaCachedConfig   = "ostree-ext.cached.config"
 )
 
-// Keys of detached metadata that earlier versions of this program wrote, the first one along with those of other programs.
+// Keys of detached metadata that earlier versions of this program wrote, the first one along with
+// those of other programs.
 const (
 	metaCachedRefs    = "ostree-importd.cached.refs"    // as: the image refs that the record is about
 	metaSignatureText = "ostree-importd.signature-text" // s: Record.SignatureText
@@ -45,8 +46,8 @@ func readDetached(repo *ostreerepo.Repo, commit objects.Checksum) (detachedNotes
 	return d, nil
 }
 
-// WithoutOurs returns a merge commit's detached metadata without what earlier versions of this program have put there, and whether
-// there was any.
+// WithoutOurs returns a merge commit's detached metadata without what earlier versions of this
+// program have put there, and whether there was any.
 func WithoutOurs(detached objects.Dict) (rest objects.Dict, found bool) {
 	ours := []string{metaSignatureText, metaCachedRefs}
 	if _, ok := detached[metaCachedRefs]; ok {

@@ -20,7 +20,8 @@ type Layer struct {
 	Object objects.Commit   // what Commit names
 	Kind   string           // one of package document's kinds, by what the commit looks like
 
-	// Ours says that this program wrote a derived layer's commit, and that no other one has rewritten it: what follows is right.
+	// Ours says that this program wrote a derived layer's commit, and that no other one has
+	// rewritten it: what follows is right.
 	Ours bool
 	// Of a derived layer's commit. All are "" when another importer wrote it, which doesn't say.
 	DiffID   digest.Digest
@@ -29,10 +30,12 @@ type Layer struct {
 	Filtered map[string]uint32
 }
 
-// IsForeign reports whether another program has written a derived layer's commit, with none of our metadata in it.
+// IsForeign reports whether another program has written a derived layer's commit, with none of our
+// metadata in it.
 func (l *Layer) IsForeign() bool { return l.Kind == document.KindDerived && !l.Ours && l.Rules == "" }
 
-// CheckKind returns nil if the layer's commit is of this kind, or the kind is "", which is not known.
+// CheckKind returns nil if the layer's commit is of this kind, or the kind is "", which is not
+// known.
 func (l *Layer) CheckKind(kind string) error {
 	if kind == "" || l.Kind == kind {
 		return nil
@@ -41,7 +44,8 @@ func (l *Layer) CheckKind(kind string) error {
 		ostreerepo.ErrNoObject, l.Commit, kind)
 }
 
-// ReadLayer reads the commit of a layer. The ref is returned along with the error when the digest has one.
+// ReadLayer reads the commit of a layer. The ref is returned along with the error when the digest
+// has one.
 func ReadLayer(repo *ostreerepo.Repo, d digest.Digest) (Layer, error) {
 	ref, err := reference.BlobRef(d)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Manifest gives the manifest of an image and its digest, whatever else of the image is missing; nil for a commit that is no image's.
+// Manifest gives the manifest of an image and its digest, whatever else of the image is missing;
+// nil for a commit that is no image's.
 func Manifest(repo *ostreerepo.Repo, commit objects.Checksum) (*ocispec.Manifest, digest.Digest, error) {
 	c, err := repo.Commit(commit)
 	if err != nil {

@@ -22,12 +22,13 @@ const (
 	MetaManifestDigest = "ostree.manifest-digest"
 )
 
-// MetaConfigDigest (s) in the metadata of a merge commit is the digest of the image's config, where that has no canonical form and
-// MetaConfig is what could be kept of it.
+// MetaConfigDigest (s) in the metadata of a merge commit is the digest of the image's config, where
+// that has no canonical form and MetaConfig is what could be kept of it.
 const MetaConfigDigest = "ostree-importd.config-digest"
 
-// MetaUnverified (as) in the metadata of a merge commit names the layers, by their digests, that it was made of as another program had
-// stored them. This program has not verified these; absent for none.
+// MetaUnverified (as) in the metadata of a merge commit names the layers, by their digests, that it
+// was made of as another program had stored them. This program has not verified these; absent for
+// none.
 const MetaUnverified = "ostree-importd.unverified-layers"
 
 // Image is an image as its merge commit tells it, whoever wrote that.
@@ -82,7 +83,8 @@ func ReadImage(repo *ostreerepo.Repo, commit objects.Checksum) (Image, error) {
 	return s, checkTree(repo, commit, c)
 }
 
-// Kinds gives the kinds of the image's layers, all "" for an image that was stored without its config, from which alone they follow.
+// Kinds gives the kinds of the image's layers, all "" for an image that was stored without its
+// config, from which alone they follow.
 func (s *Image) Kinds() []string {
 	if s.RawConfig == nil {
 		return make([]string, len(s.Manifest.Layers))
@@ -102,9 +104,9 @@ func metadataString(metadata objects.Dict, key string) (string, error) {
 	return text, nil
 }
 
-// checkTree reports a commit that is not whole. When ostree knows that, as after `ostree fsck --delete`, the commit counts as
-// missing, and landing it again completes it. When ostree doesn't, landing it again would change nothing, so it counts as
-// corrupted.
+// checkTree reports a commit that is not whole. When ostree knows that, as after `ostree fsck
+// --delete`, the commit counts as missing, and landing it again completes it. When ostree doesn't,
+// landing it again would change nothing, so it counts as corrupted.
 func checkTree(repo *ostreerepo.Repo, commit objects.Checksum, c objects.Commit) error {
 	switch _, err := os.Lstat(filepath.Join(repo.Path(), "state", commit.String()+".commitpartial")); {
 	case err == nil:
@@ -119,7 +121,8 @@ func checkTree(repo *ostreerepo.Repo, commit objects.Checksum, c objects.Commit)
 		ostreerepo.ErrCorrupted, commit)
 }
 
-// RefError adds to the error of resolving a ref what helps against a damaged one, which ostree doesn't overwrite.
+// RefError adds to the error of resolving a ref what helps against a damaged one, which ostree
+// doesn't overwrite.
 func RefError(ref string, err error) error {
 	if errors.Is(err, ostreerepo.ErrCorrupted) {
 		return fmt.Errorf("%w; `ostree refs --delete %s` makes room for a good one", err, ref)

@@ -13,16 +13,16 @@ import (
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
 )
 
-// Record is what is known of a stored image besides its commit. It has a small commit and a ref of its own: detached metadata of the
-// image's commit would keep ostree-prepare-root from looking for the signature of the base commit, and the host from starting.
-// The zero value says nothing.
+// Record is what is known of a stored image besides its commit. It has a small commit and a ref of
+// its own: detached metadata of the image's commit would keep ostree-prepare-root from looking for
+// the signature of the base commit, and the host from starting. The zero value says nothing.
 type Record struct {
 	ImageRef      string           // the image's ref
 	Commit        objects.Checksum // what that ref named. A record about another commit than it names now counts as none
 	SignatureText string           // what the check of the signatures of the commit inside the image said; "" without one
 	Update        Documents        // the newer image that was found at the origin; zero for none
-	// Overrides is the manifest digest of a newer image that another program had recorded in detached metadata when this
-	// record was made, which is therefore the later word; "" for none.
+	// Overrides is the manifest digest of a newer image that another program had recorded in
+	// detached metadata when this record was made, which is therefore the later word; "" for none.
 	Overrides digest.Digest
 }
 
@@ -32,7 +32,8 @@ type Documents struct {
 	Manifest, Config string
 }
 
-// Metadata keys of a record's commit; the values are strings. All but the first two are absent where the Record has nothing to say.
+// Metadata keys of a record's commit; the values are strings. All but the first two are absent
+// where the Record has nothing to say.
 const (
 	metaRecordRef       = "ostree-importd.record.image-ref"
 	metaRecordCommit    = "ostree-importd.record.commit"
@@ -61,7 +62,8 @@ func (r Record) IsEmpty() bool {
 	return r == Record{ImageRef: r.ImageRef, Commit: r.Commit}
 }
 
-// Newer returns the newer image, whose Commit is zero, nil if the record has none. An error is about what was recorded.
+// Newer returns the newer image, whose Commit is zero, nil if the record has none. An error is
+// about what was recorded.
 func (r Record) Newer() (*Image, error) {
 	if r.Update.Digest == "" {
 		return nil, nil
@@ -83,11 +85,12 @@ func (r Record) Newer() (*Image, error) {
 // ErrDetached says that an image's detached metadata cannot be read.
 var ErrDetached = errors.New("the detached metadata of the image's commit cannot be read")
 
-// ReadRecord reads what is recorded of the image that ref names: the record, completed by what other programs, and earlier
-// versions of this one, have put into the detached metadata of the image's commit. Overrides is what another program records there
-// now, so that the result, changed and written, is the later word. ReadRecord needs no lock: of an image that is replaced
-// meanwhile it finds the old or the new record, or none. What could be read is returned along with an error, which is ErrDetached
-// or about the record.
+// ReadRecord reads what is recorded of the image that ref names: the record, completed by what
+// other programs, and earlier versions of this one, have put into the detached metadata of the
+// image's commit. Overrides is what another program records there now, so that the result, changed
+// and written, is the later word. ReadRecord needs no lock: of an image that is replaced meanwhile
+// it finds the old or the new record, or none. What could be read is returned along with an error,
+// which is ErrDetached or about the record.
 func ReadRecord(repo *ostreerepo.Repo, ref string, image Image) (Record, error) {
 	r, err := readOwnRecord(repo, ref, image.Commit)
 	found := err == nil && r.ImageRef != ""
@@ -106,7 +109,8 @@ func ReadRecord(repo *ostreerepo.Repo, ref string, image Image) (Record, error) 
 	return r, err
 }
 
-// complete adds what the detached metadata of the image's commit tell. found says that r was recorded, and not just made.
+// complete adds what the detached metadata of the image's commit tell. found says that r was
+// recorded, and not just made.
 func (r *Record) complete(d detachedNotes, found bool) {
 	if !found {
 		r.SignatureText = d.signatureText
@@ -123,7 +127,8 @@ func (r *Record) complete(d detachedNotes, found bool) {
 	r.Overrides = d.update.Digest
 }
 
-// readOwnRecord reads the record of an image whose ref names commit. The zero Record stands for none.
+// readOwnRecord reads the record of an image whose ref names commit. The zero Record stands for
+// none.
 func readOwnRecord(repo *ostreerepo.Repo, ref string, commit objects.Checksum) (Record, error) {
 	c, err := repo.Resolve(reference.RecordRef(ref))
 	if errors.Is(err, ostreerepo.ErrNoRef) {
@@ -163,7 +168,8 @@ func ReadRecordCommit(repo *ostreerepo.Repo, commit objects.Checksum) (Record, e
 	return r, nil
 }
 
-// WriteRecord writes a record's commit, which reference.RecordRef(r.ImageRef) is to name. Equal records are one commit.
+// WriteRecord writes a record's commit, which reference.RecordRef(r.ImageRef) is to name. Equal
+// records are one commit.
 func WriteRecord(to ostreerepo.Objects, r Record) (objects.Checksum, error) {
 	metadata := objects.Dict{metaRecordRef: objects.String(r.ImageRef), metaRecordCommit: objects.String(r.Commit.String())}
 	for key, text := range map[string]string{

@@ -1,4 +1,5 @@
-// Package treediff finds the differences of two commits' trees, without looking at what both have alike.
+// Package treediff finds the differences of two commits' trees, without looking at what both have
+// alike.
 package treediff
 
 import (
@@ -25,20 +26,21 @@ const (
 	Changed Kind = "changed"
 )
 
-// Change is one path that differs. Of a directory that only one side has, everything below is listed too.
+// Change is one path that differs. Of a directory that only one side has, everything below is
+// listed too.
 type Change struct {
 	Path string // absolute
 	Kind Kind
-	// What says what has changed of a Changed path, of "type", "content", "target", "mode", "owner" and "xattrs", in this
-	// order and separated by ", ".
+	// What says what has changed of a Changed path, of "type", "content", "target", "mode", "owner"
+	// and "xattrs", in this order and separated by ", ".
 	What string
 }
 
 // MaxChanges is how many changes are listed at most.
 const MaxChanges = 1 << 20
 
-// maxPaths is how many bytes their paths have at most, together: a few directories that stand in each other many times make millions
-// of long ones.
+// maxPaths is how many bytes their paths have at most, together: a few directories that stand in
+// each other many times make millions of long ones.
 const maxPaths = 256 << 20
 
 // ErrTooMany says that there are more than MaxChanges, or that their paths are too long.
@@ -49,8 +51,8 @@ type Root struct {
 	Tree, Meta objects.Checksum
 }
 
-// Diff lists what differs from one root to another, by path. Errors: that of ctx, ErrTooMany, ostreerepo.ErrNoObject,
-// ostreerepo.ErrCorrupted.
+// Diff lists what differs from one root to another, by path. Errors: that of ctx, ErrTooMany,
+// ostreerepo.ErrNoObject, ostreerepo.ErrCorrupted.
 func Diff(ctx context.Context, repo *ostreerepo.Repo, from, to Root) ([]Change, error) {
 	d := &differ{ctx: ctx, repo: repo}
 	if err := d.dirs("/", objects.TreeDir{Tree: from.Tree, Meta: from.Meta}, objects.TreeDir{Tree: to.Tree, Meta: to.Meta}); err != nil {

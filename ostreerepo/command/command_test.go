@@ -225,7 +225,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestForeground: a program that may read the terminal is in our process group, and is stopped without stopping us.
+// TestForeground: a program that may read the terminal is in our process group, and is stopped
+// without stopping us.
 func TestForeground(t *testing.T) {
 	for _, foreground := range []bool{false, true} {
 		c := shell("cut -d' ' -f5 /proc/self/stat")

@@ -114,7 +114,8 @@ func (p *Process) Stop() {
 	}
 }
 
-// signal is for the process group, unless that is ours. The only error is that nothing of it is left.
+// signal is for the process group, unless that is ours. The only error is that nothing of it is
+// left.
 func (p *Process) signal(s syscall.Signal) {
 	target := -p.cmd.Process.Pid
 	if p.command.Foreground {

@@ -14,9 +14,10 @@ import (
 // pipeBuffer is how much is written to a program at once, in bytes.
 const pipeBuffer = 256 << 10
 
-// Run runs a program to its end and returns the end of its standard output. feed, if not nil, writes
-// its standard input; Command.Stdin must be nil then. When ctx ends or feed fails the program gets
-// SIGTERM, later SIGKILL, and that is the error. Other errors are those of Start and Process.Wait.
+// Run runs a program to its end and returns the end of its standard output. feed, if not nil,
+// writes its standard input; Command.Stdin must be nil then. When ctx ends or feed fails the
+// program gets SIGTERM, later SIGKILL, and that is the error. Other errors are those of Start and
+// Process.Wait.
 func Run(ctx context.Context, c Command, feed func(io.Writer) error) (string, error) {
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("%s: %w", c.name(), context.Cause(ctx))

@@ -38,7 +38,8 @@ func (c Checksum) MarshalText() ([]byte, error) {
 	return []byte(c.String()), nil
 }
 
-// UnmarshalText is the inverse of MarshalText. Like libostree it refuses upper-case digits. On an error c is left as it was.
+// UnmarshalText is the inverse of MarshalText. Like libostree it refuses upper-case digits. On an
+// error c is left as it was.
 func (c *Checksum) UnmarshalText(text []byte) error {
 	if len(text) != 2*sha256.Size {
 		return fmt.Errorf("checksum: %d characters long instead of %d", len(text), 2*sha256.Size)

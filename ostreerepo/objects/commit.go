@@ -43,7 +43,8 @@ func (c Commit) marshal(metadata []byte) []byte {
 	return appendOffsets(dst, 0, treeEnd, bodyEnd, subjectEnd, relatedEnd, parentEnd, metadataEnd)
 }
 
-// ParseCommit is the inverse of Marshal. It also accepts metadata whose keys are not sorted, which Marshal would sort.
+// ParseCommit is the inverse of Marshal. It also accepts metadata whose keys are not sorted, which
+// Marshal would sort.
 func ParseCommit(b []byte) (Commit, error) {
 	c, err := parseCommit(b)
 	if err != nil {

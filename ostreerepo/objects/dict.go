@@ -38,8 +38,8 @@ func appendDict(dst []byte, entries []dictEntry) []byte {
 	})
 }
 
-// ParseDict reads an a{sv} with its keys in any order. It fails for a key that is there twice. The result is never nil when
-// the error is nil.
+// ParseDict reads an a{sv} with its keys in any order. It fails for a key that is there twice. The
+// result is never nil when the error is nil.
 func ParseDict(b []byte) (Dict, error) {
 	entries, err := parseEntries(b)
 	if err != nil {

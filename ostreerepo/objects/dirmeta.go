@@ -38,7 +38,8 @@ func ParseDirMeta(b []byte) (DirMeta, error) {
 	return m, nil
 }
 
-// appendMeta appends a (uuua(ayay)), which is a dirmeta and also the attribute that holds a bare-user file's metadata.
+// appendMeta appends a (uuua(ayay)), which is a dirmeta and also the attribute that holds a
+// bare-user file's metadata.
 func appendMeta(dst []byte, uid, gid, mode uint32, xattrs Xattrs) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uid)
 	dst = binary.BigEndian.AppendUint32(dst, gid)

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// DirTree is a dirtree object: the entries of a directory. Both lists are sorted by the bytes of the name, and no name is twice in them.
+// DirTree is a dirtree object: the entries of a directory. Both lists are sorted by the bytes of
+// the name, and no name is twice in them.
 type DirTree struct {
 	Files []TreeFile
 	Dirs  []TreeDir
@@ -68,7 +69,8 @@ func (t DirTree) marshalledSize() int {
 	return size
 }
 
-// ParseDirTree is the inverse of Marshal. It fails for names that ValidName refuses, that are not sorted, or that are there twice.
+// ParseDirTree is the inverse of Marshal. It fails for names that ValidName refuses, that are not
+// sorted, or that are there twice.
 func ParseDirTree(b []byte) (DirTree, error) {
 	t, err := parseDirTree(b)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // maxTarget is the longest symlink target that Linux holds, in bytes.
 const maxTarget = 4095
 
-// FileHeader is what a content object has beside its content. Mode includes S_IFREG or S_IFLNK. Target is the symlink's
-// target, and empty for a regular file.
+// FileHeader is what a content object has beside its content. Mode includes S_IFREG or S_IFLNK.
+// Target is the symlink's target, and empty for a regular file.
 type FileHeader struct {
 	UID, GID, Mode uint32
 	Target         string
@@ -46,7 +46,8 @@ func (h FileHeader) Valid() error {
 // framedAt is where the header begins in its frame.
 const framedAt = 8
 
-// appendFramed appends a header as it stands before content: its size as a big-endian u32, four zero bytes, the header.
+// appendFramed appends a header as it stands before content: its size as a big-endian u32, four
+// zero bytes, the header.
 func appendFramed(dst []byte, appendHeader func([]byte) []byte) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, framedAt)...)
@@ -55,7 +56,8 @@ func appendFramed(dst []byte, appendHeader func([]byte) []byte) []byte {
 	return dst
 }
 
-// ChecksumPrefix returns what is hashed before the content to give a content object's checksum. A symlink has no content.
+// ChecksumPrefix returns what is hashed before the content to give a content object's checksum. A
+// symlink has no content.
 func (h FileHeader) ChecksumPrefix() []byte {
 	return appendFramed(nil, h.appendTo)
 }
@@ -65,7 +67,8 @@ func (h FileHeader) appendTo(dst []byte) []byte {
 	return h.appendMembers(dst, len(dst))
 }
 
-// appendMembers appends the members from uid to the end, and then the offsets of the tuple that began at dst[start:].
+// appendMembers appends the members from uid to the end, and then the offsets of the tuple that
+// began at dst[start:].
 func (h FileHeader) appendMembers(dst []byte, start int) []byte {
 	const rdev = 0 // OSTree has no device nodes
 	for _, v := range [...]uint32{h.UID, h.GID, h.Mode, rdev} {
@@ -77,8 +80,8 @@ func (h FileHeader) appendMembers(dst []byte, start int) []byte {
 	return appendOffsets(dst, start, end)
 }
 
-// ArchivePrefix returns what stands before the deflated content in an archive repository's file. size is that of the content
-// before compression, in bytes.
+// ArchivePrefix returns what stands before the deflated content in an archive repository's file.
+// size is that of the content before compression, in bytes.
 func (h FileHeader) ArchivePrefix(size uint64) []byte {
 	return appendFramed(nil, func(dst []byte) []byte {
 		start := len(dst)
@@ -87,7 +90,8 @@ func (h FileHeader) ArchivePrefix(size uint64) []byte {
 	})
 }
 
-// ArchiveHeaderSize returns the size of the header that follows the first eight bytes of an archive repository's file.
+// ArchiveHeaderSize returns the size of the header that follows the first eight bytes of an archive
+// repository's file.
 func ArchiveHeaderSize(frame [framedAt]byte) (uint32, error) {
 	if [4]byte(frame[4:]) != [4]byte{} {
 		return 0, errors.New("filez header: the padding is not zero")
@@ -95,8 +99,8 @@ func ArchiveHeaderSize(frame [framedAt]byte) (uint32, error) {
 	return binary.BigEndian.Uint32(frame[:]), nil
 }
 
-// ParseArchiveHeader reads the header of an archive repository's file, without the eight bytes before it. size is that of
-// the content before compression, in bytes.
+// ParseArchiveHeader reads the header of an archive repository's file, without the eight bytes
+// before it. size is that of the content before compression, in bytes.
 func ParseArchiveHeader(b []byte) (h FileHeader, size uint64, err error) {
 	member := newTuple(b, 1)
 	size = member.uint64()
@@ -119,13 +123,14 @@ func ParseArchiveHeader(b []byte) (h FileHeader, size uint64, err error) {
 	return h, size, nil
 }
 
-// BareUserMeta returns the value of the attribute user.ostreemeta, which holds a bare-user file's metadata except for a
-// symlink's target.
+// BareUserMeta returns the value of the attribute user.ostreemeta, which holds a bare-user file's
+// metadata except for a symlink's target.
 func (h FileHeader) BareUserMeta() []byte {
 	return appendMeta(nil, h.UID, h.GID, h.Mode, h.Xattrs)
 }
 
-// ParseBareUserMeta is the inverse of BareUserMeta. The Target of a symlink is missing in what it returns.
+// ParseBareUserMeta is the inverse of BareUserMeta. The Target of a symlink is missing in what it
+// returns.
 func ParseBareUserMeta(b []byte) (FileHeader, error) {
 	m, err := parseMeta(b)
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// The framing of GVariant containers: the end of each member of variable size, except a tuple's last, is noted by an offset
-// at the container's end. All offsets of a container have the same width, which follows from the container's size.
+// The framing of GVariant containers: the end of each member of variable size, except a tuple's
+// last, is noted by an offset at the container's end. All offsets of a container have the same
+// width, which follows from the container's size.
 
 var errNotNormal = errors.New("not a GVariant in normal form")
 
@@ -27,7 +28,8 @@ func offsetWidth(size int) int {
 	return 8
 }
 
-// framingWidth returns the smallest width of n offsets that can address a container with body bytes before its offsets.
+// framingWidth returns the smallest width of n offsets that can address a container with body bytes
+// before its offsets.
 func framingWidth(body, n int) int {
 	for width := 1; width < 8; width *= 2 {
 		if offsetWidth(body+n*width) <= width {
@@ -37,7 +39,8 @@ func framingWidth(body, n int) int {
 	return 8
 }
 
-// appendOffsets ends the container that began at dst[start:]. ends are positions in dst, in the order in which they are stored.
+// appendOffsets ends the container that began at dst[start:]. ends are positions in dst, in the
+// order in which they are stored.
 func appendOffsets(dst []byte, start int, ends ...int) []byte {
 	width := framingWidth(len(dst)-start, len(ends))
 	for _, end := range ends {
@@ -76,7 +79,8 @@ func appendString(dst []byte, s string) []byte {
 	return append(append(dst, s...), 0)
 }
 
-// appendArray appends an array of n elements of variable size. element appends the i-th one to its argument.
+// appendArray appends an array of n elements of variable size. element appends the i-th one to its
+// argument.
 func appendArray(dst []byte, n, alignment int, element func(dst []byte, i int) []byte) []byte {
 	if n == 0 {
 		return dst
@@ -99,7 +103,8 @@ type array struct {
 	alignment int
 }
 
-// newArray reads an array whose elements have at least minSize bytes each, which bounds what a caller allocates for them.
+// newArray reads an array whose elements have at least minSize bytes each, which bounds what a
+// caller allocates for them.
 func newArray(b []byte, alignment, minSize int) (array, error) {
 	if len(b) == 0 {
 		return array{width: 1, alignment: alignment}, nil
@@ -123,7 +128,8 @@ func (a array) len() int {
 	return len(a.offsets) / a.width
 }
 
-// at returns the bytes of the i-th element. It fails for offsets that lead out of the array or back.
+// at returns the bytes of the i-th element. It fails for offsets that lead out of the array or
+// back.
 func (a array) at(i int) ([]byte, error) {
 	var start uint64
 	if i > 0 {
@@ -140,7 +146,8 @@ func (a array) at(i int) ([]byte, error) {
 	return a.data[start:end], nil
 }
 
-// tuple cuts the members off a serialised tuple, first to last. After a failure every further cut is empty; err says so.
+// tuple cuts the members off a serialised tuple, first to last. After a failure every further cut
+// is empty; err says so.
 type tuple struct {
 	body    []byte // without the offsets
 	offsets []byte // those not used yet: the last one is that of the next member of variable size

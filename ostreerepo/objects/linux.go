@@ -135,8 +135,8 @@ func ParseACL(b []byte) ([]ACLEntry, error) {
 	return list, checkACL(list)
 }
 
-// checkACL checks each entry, and that each tag stands at its place: those of the three classes of a
-// mode once, and the mask once where a user or group is named.
+// checkACL checks each entry, and that each tag stands at its place: those of the three classes of
+// a mode once, and the mask once where a user or group is named.
 func checkACL(list []ACLEntry) error {
 	if len(list) == 0 {
 		return nil

@@ -123,8 +123,8 @@ func TestCheckLinux(t *testing.T) {
 	}
 }
 
-// TestCanonical gives files and directories random modes and attributes, and wants Linux to give back
-// the canonical form.
+// TestCanonical gives files and directories random modes and attributes, and wants Linux to give
+// back the canonical form.
 func TestCanonical(t *testing.T) {
 	paths := oracle(t)
 	r := rand.New(rand.NewPCG(3, 4))

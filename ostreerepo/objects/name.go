@@ -10,7 +10,8 @@ import (
 // maxName is the longest file name that Linux file systems hold, in bytes.
 const maxName = 255
 
-// ValidName returns nil if name can be an entry of a directory in an OSTree commit, and otherwise an error that says why not.
+// ValidName returns nil if name can be an entry of a directory in an OSTree commit, and otherwise
+// an error that says why not.
 func ValidName(name string) error {
 	switch {
 	case name == "":

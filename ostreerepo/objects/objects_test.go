@@ -134,7 +134,8 @@ func TestDirTreeRefuses(t *testing.T) {
 	}
 }
 
-// TestRefusesDamage flips, cuts and extends objects byte by byte: what is still accepted must be another object, not this one.
+// TestRefusesDamage flips, cuts and extends objects byte by byte: what is still accepted must be
+// another object, not this one.
 func TestRefusesDamage(t *testing.T) {
 	sum := objects.ChecksumOf(nil)
 	xattrs := objects.Xattrs{{Name: "user.a", Value: []byte("1")}, {Name: "user.b"}}

@@ -77,7 +77,8 @@ func (tree *tarTree) commit(repo string) string {
 	return ostree(tree.t, tree.buf.Bytes(), "commit", "--repo="+repo, "--orphan", "--no-bindings", "--tree=tar=-")
 }
 
-// treeOfSize returns the names of files, or of directories, whose dirtree has size bytes, or as near as one gets.
+// treeOfSize returns the names of files, or of directories, whose dirtree has size bytes, or as
+// near as one gets.
 func treeOfSize(t *testing.T, dirs bool, size int) []string {
 	t.Helper()
 	var names []string
@@ -185,7 +186,8 @@ func TestRealCommits(t *testing.T) {
 	}
 }
 
-// TestUnsortedCommit is about what other programs write: it is understood, although Marshal would sort it.
+// TestUnsortedCommit is about what other programs write: it is understood, although Marshal would
+// sort it.
 func TestUnsortedCommit(t *testing.T) {
 	repo := newRepo(t)
 	root := newTarTree(t).commit(repo)
@@ -206,7 +208,8 @@ func TestUnsortedCommit(t *testing.T) {
 	}
 }
 
-// roundTripAll decodes and encodes every metadata object of repo, and returns how many there are of each size.
+// roundTripAll decodes and encodes every metadata object of repo, and returns how many there are of
+// each size.
 func roundTripAll(t *testing.T, repo string) map[objects.Kind]map[int]int {
 	t.Helper()
 	sizes := make(map[objects.Kind]map[int]int)

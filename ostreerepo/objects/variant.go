@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Variant is a GVariant value: its type string, and its serialised bytes in little-endian order. The zero value is no
-// variant. The As… methods return false for a value of another type or not in normal form.
+// Variant is a GVariant value: its type string, and its serialised bytes in little-endian order.
+// The zero value is no variant. The As… methods return false for a value of another type or not in
+// normal form.
 type Variant struct {
 	Type string
 	Data []byte

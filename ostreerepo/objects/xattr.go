@@ -14,13 +14,14 @@ type Xattr struct {
 	Value []byte
 }
 
-// Xattrs are the extended attributes of a file or directory. Marshal keeps their order, which is part of the checksum; only
-// those in the order of Canonical are right for a new object.
+// Xattrs are the extended attributes of a file or directory. Marshal keeps their order, which is
+// part of the checksum; only those in the order of Canonical are right for a new object.
 type Xattrs []Xattr
 
-// Canonical returns a copy sorted by name, as libostree wants it. Of several with one name the last stays. Attributes with an
-// empty value go: libostree passes over them when it reads a file, so that an object which has one would seem corrupted in a
-// bare repository. The result for no attributes is nil.
+// Canonical returns a copy sorted by name, as libostree wants it. Of several with one name the last
+// stays. Attributes with an empty value go: libostree passes over them when it reads a file, so
+// that an object which has one would seem corrupted in a bare repository. The result for no
+// attributes is nil.
 func (x Xattrs) Canonical() Xattrs {
 	if len(x) == 0 {
 		return nil
@@ -40,7 +41,8 @@ func (x Xattrs) Canonical() Xattrs {
 	return kept
 }
 
-// Valid returns nil if every attribute can be in an object: names are neither empty nor contain a NUL.
+// Valid returns nil if every attribute can be in an object: names are neither empty nor contain a
+// NUL.
 func (x Xattrs) Valid() error {
 	for _, attr := range x {
 		if attr.Name == "" {
@@ -53,8 +55,8 @@ func (x Xattrs) Valid() error {
 	return nil
 }
 
-// Marshal returns x as an a(ayay), which is how an encapsulated commit carries a file's extended attributes. It neither sorts nor
-// checks.
+// Marshal returns x as an a(ayay), which is how an encapsulated commit carries a file's extended
+// attributes. It neither sorts nor checks.
 func (x Xattrs) Marshal() []byte {
 	return x.appendTo(nil)
 }

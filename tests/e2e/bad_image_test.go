@@ -16,7 +16,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture/ociimage"
 )
 
-// badImage is an image whose second layer, or something around it, is wrong. The first layer is good.
+// badImage is an image whose second layer, or something around it, is wrong. The first layer is
+// good.
 type badImage struct {
 	name    string
 	entries []tar.Header // of the second layer, in place of a good one

@@ -43,7 +43,8 @@ func newSharing(t *testing.T) sharing {
 	return s
 }
 
-// What only a removed image needed goes when somebody collects. A dry run says what would go, and why the rest stays.
+// What only a removed image needed goes when somebody collects. A dry run says what would go, and
+// why the rest stays.
 func TestCollect(t *testing.T) {
 	s := newSharing(t)
 	first, one, second, two := s.first, s.one, s.second, s.two
@@ -89,7 +90,8 @@ func TestCollect(t *testing.T) {
 	fixture.Fsck(t, s.repo)
 }
 
-// An image that is removed takes along what only it needed. It can come again; the last one leaves nothing.
+// An image that is removed takes along what only it needed. It can come again; the last one leaves
+// nothing.
 func TestRemove(t *testing.T) {
 	s := newSharing(t)
 	one, two := s.one, s.two
@@ -118,8 +120,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// Fifty clients pull, remove, collect and look at once, with the daemon and without: each gets an answer, what nobody removes stays,
-// and so does what is pulled last.
+// Fifty clients pull, remove, collect and look at once, with the daemon and without: each gets an
+// answer, what nobody removes stays, and so does what is pulled last.
 func TestManyClients(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	fixture.NoSync(t, s.repo)

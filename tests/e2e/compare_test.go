@@ -13,7 +13,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture/ociimage"
 )
 
-// What a pull would bring can be known before: layers and bytes; and what it has brought, afterwards: files.
+// What a pull would bring can be known before: layers and bytes; and what it has brought,
+// afterwards: files.
 func TestDiff(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	base, old, young := files("base"), files("same", "old"), files("same", "young")
@@ -71,7 +72,8 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// A newer version is found at the origin, and remembered when the origin can't be reached any more, until it is imported.
+// A newer version is found at the origin, and remembered when the origin can't be reached any more,
+// until it is imported.
 func TestCheckUpdate(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	version := func(version, content string) *ociimage.Image {

@@ -9,7 +9,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 )
 
-// A copy in a repository of another mode is the same image: it is checked there, and a pull has nothing to do.
+// A copy in a repository of another mode is the same image: it is checked there, and a pull has
+// nothing to do.
 func TestCopy(t *testing.T) {
 	d := newDerived(t)
 	host := newStageFor(t, d.stage)

@@ -13,8 +13,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 )
 
-// derive adds the image "derived", with two layers more than "base", to a layout, as a container build does that unpacks an image
-// and packs what has changed.
+// derive adds the image "derived", with two layers more than "base", to a layout, as a container
+// build does that unpacks an image and packs what has changed.
 func derive(t *testing.T, layout string) {
 	t.Helper()
 	fixture.Tool(t, "setfattr")
@@ -50,8 +50,8 @@ func (s *stage) upload(t *testing.T, layout, tag string) string {
 	return s.reference(tag)
 }
 
-// derived is a stage with an encapsulated image and one that is derived from it in the registry, and nothing but the commit in the
-// repository.
+// derived is a stage with an encapsulated image and one that is derived from it in the registry,
+// and nothing but the commit in the repository.
 type derived struct {
 	*stage
 	commit        string
@@ -69,7 +69,8 @@ func newDerived(t *testing.T) derived {
 	return d
 }
 
-// A derived image shares its base with others, and is the same whether the base was there before or not.
+// A derived image shares its base with others, and is the same whether the base was there before or
+// not.
 func TestPullDerived(t *testing.T) {
 	d := newDerived(t)
 	host := newStageFor(t, d.stage)

@@ -14,7 +14,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 )
 
-// A commit comes out of an image as it went in, whatever the image is like, where it is, and what the repositories' modes are.
+// A commit comes out of an image as it went in, whatever the image is like, where it is, and what
+// the repositories' modes are.
 func TestEncapsulate(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	commit := commitSystem(t, s.repo, "1")
@@ -90,7 +91,8 @@ func pullEncapsulated(t *testing.T, mode ostreerepo.Mode, image, commit string, 
 	}
 }
 
-// The next version of a system is parted like the image that it follows, and shares with it what has not changed.
+// The next version of a system is parted like the image that it follows, and shares with it what
+// has not changed.
 func TestEncapsulateAfterPrior(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	commitSystem(t, s.repo, "1")
@@ -127,7 +129,8 @@ func TestEncapsulateAfterPrior(t *testing.T) {
 	fixture.Fsck(t, host)
 }
 
-// An import of an encapsulated commit that is killed keeps the chunks that it has, and nothing shows a commit that is not whole.
+// An import of an encapsulated commit that is killed keeps the chunks that it has, and nothing
+// shows a commit that is not whole.
 func TestKilledDaemonResumesEncapsulated(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	commit := commitSystem(t, s.repo, "1")

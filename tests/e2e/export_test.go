@@ -56,7 +56,8 @@ func TestExportToRegistry(t *testing.T) {
 	}
 }
 
-// storage makes an empty container storage, and returns what its images are called before their names.
+// storage makes an empty container storage, and returns what its images are called before their
+// names.
 func storage(t *testing.T) string {
 	t.Helper()
 	needs.Root(t)
@@ -68,7 +69,8 @@ func storage(t *testing.T) string {
 	return place
 }
 
-// What skopeo writes to is written to by way of it: the image comes back as it was, and replaces one that is there.
+// What skopeo writes to is written to by way of it: the image comes back as it was, and replaces
+// one that is there.
 func TestExportBySkopeo(t *testing.T) {
 	e := newExported(t)
 	dir := fixture.PublicDir(t)
@@ -125,7 +127,8 @@ func TestExportBySkopeoRefuses(t *testing.T) {
 	}
 }
 
-// An image that is written out is one for other programs too, is the same each time, and comes back as it was.
+// An image that is written out is one for other programs too, is the same each time, and comes back
+// as it was.
 func TestExportImage(t *testing.T) {
 	e := newExported(t)
 	for i, test := range []struct {
@@ -234,7 +237,8 @@ func TestExportUnpacks(t *testing.T) {
 	}
 }
 
-// The root of an image can be had as an archive and as a file system image. What is there already isn't written again.
+// The root of an image can be had as an archive and as a file system image. What is there already
+// isn't written again.
 func TestExportRoot(t *testing.T) {
 	e := newExported(t)
 	for _, test := range []struct {

@@ -23,8 +23,8 @@ import (
 const (
 	smallDisk  = 96 << 20
 	largeLayer = 40 << 20
-	// roomForOne is what is left free: enough for the large layer, not for what a killed import has of
-	// it besides.
+	// roomForOne is what is left free: enough for the large layer, not for what a killed import has
+	// of it besides.
 	roomForOne = 52 << 20
 )
 

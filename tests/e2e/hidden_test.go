@@ -15,7 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/ocimodel"
 )
 
-// Paths of the caller that the daemon's unit hides from it are called that, and not missing; nothing is written there.
+// Paths of the caller that the daemon's unit hides from it are called that, and not missing;
+// nothing is written there.
 func TestHiddenPaths(t *testing.T) {
 	hidden, open := t.TempDir(), t.TempDir()
 	s := newStage(t, fixture.DaemonOptions{Hidden: []string{hidden}})

@@ -21,7 +21,8 @@ func layoutOf(t *testing.T) string {
 	return "oci:" + dir + ":1"
 }
 
-// TestFirstUse has a daemon that is started before there is a repository, or the directory above it.
+// TestFirstUse has a daemon that is started before there is a repository, or the directory above
+// it.
 func TestFirstUse(t *testing.T) {
 	repo := filepath.Join(t.TempDir(), "ostree/repo")
 	image := layoutOf(t)

@@ -219,7 +219,8 @@ func TestSecondInterruptLeavesTheJob(t *testing.T) {
 	}
 }
 
-// The daemon leaves when it has nothing to do, and is back for the next call with the jobs that it had.
+// The daemon leaves when it has nothing to do, and is back for the next call with the jobs that it
+// had.
 func TestIdleExit(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{IdleTimeout: 300 * time.Millisecond})
 	_, reference := s.push(t, "1", files("a"))

@@ -13,8 +13,9 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/ocimodel"
 )
 
-// Images of many layers, with manifests that are too large for one message of the proxy (32 KiB) and for one argument of a
-// program (128 KiB), are pulled like others, and their documents come back whole.
+// Images of many layers, with manifests that are too large for one message of the proxy (32 KiB)
+// and for one argument of a program (128 KiB), are pulled like others, and their documents come
+// back whole.
 func TestManyLayersAndLargeManifests(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	fixture.NoSync(t, s.repo)

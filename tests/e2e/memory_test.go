@@ -22,7 +22,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture/ociimage"
 )
 
-// TestMemory pulls images whose layers ask for much memory, all of them at once, and looks at what the process has used at most.
+// TestMemory pulls images whose layers ask for much memory, all of them at once, and looks at what
+// the process has used at most.
 func TestMemory(t *testing.T) {
 	fixture.Tool(t, "skopeo")
 	const mib = 1 << 20
@@ -101,7 +102,8 @@ func writeLayers(t *testing.T, n int, layer func(*testing.T, int) ([]byte, diges
 // zeros is the size of the file of zeros that a layer holds.
 const zeros = 132 << 20
 
-// zstdLayer makes a layer that needs the largest window and fills it, of blocks that repeat one byte.
+// zstdLayer makes a layer that needs the largest window and fills it, of blocks that repeat one
+// byte.
 func zstdLayer(t *testing.T, number int) ([]byte, digest.Digest) {
 	const block, runLength, magicAndWindow = 128 << 10, 1 << 1, "\x28\xb5\x2f\xfd\x00\x88"
 	frame := bytes.NewBufferString(magicAndWindow)

@@ -49,7 +49,8 @@ func TestPull(t *testing.T) {
 	}
 }
 
-// A pull says whether it has changed anything: in its text, its JSON, and by its exit code for those who ask for that.
+// A pull says whether it has changed anything: in its text, its JSON, and by its exit code for
+// those who ask for that.
 func TestPullTellsTheChange(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	spec := func(version string) ociimage.Spec {

@@ -17,7 +17,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/ocimodel"
 )
 
-// seedsVariable takes the seeds of random images to import: their number, or "first-last" for a range.
+// seedsVariable takes the seeds of random images to import: their number, or "first-last" for a
+// range.
 const seedsVariable = "IMPORTD_SEEDS"
 
 // defaultSeeds is what a minute is enough for.
@@ -133,8 +134,8 @@ func buildRandom(t *testing.T, img ocimodel.Image, seed uint64) *ociimage.Image 
 	return built
 }
 
-// compareCheckout compares with what ostree itself makes of the commit. Owners and xattrs come out as they are where ostree
-// runs as root.
+// compareCheckout compares with what ostree itself makes of the commit. Owners and xattrs come out
+// as they are where ostree runs as root.
 func compareCheckout(t *testing.T, repo *ostreerepo.Repo, commit string, want map[string]ocimodel.Node) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")

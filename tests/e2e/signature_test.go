@@ -10,8 +10,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 )
 
-// An image that a remote is to vouch for is imported when its commit is signed with a key of that remote, and else nothing of it
-// but the commit's layer is fetched.
+// An image that a remote is to vouch for is imported when its commit is signed with a key of that
+// remote, and else nothing of it but the commit's layer is fetched.
 func TestRemoteSignature(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	vendor, stranger := fixture.NewKey(t, "Vendor <vendor@example.com>"), fixture.NewKey(t, "Stranger <stranger@example.com>")
@@ -68,7 +68,8 @@ func TestRemoteSignature(t *testing.T) {
 	}
 }
 
-// Who asks for a signature by the policy is refused where the policy accepts everything, or where the proxy doesn't enforce it.
+// Who asks for a signature by the policy is refused where the policy accepts everything, or where
+// the proxy doesn't enforce it.
 func TestPolicySignature(t *testing.T) {
 	s := newStage(t, fixture.DaemonOptions{})
 	_, reference := s.push(t, "1", files("a"))

@@ -73,7 +73,8 @@ func build(t *testing.T, spec ociimage.Spec, layers ...ocimodel.Layer) *ociimage
 	return img
 }
 
-// files makes a layer of usr with some files in it, each with content that differs from name to name.
+// files makes a layer of usr with some files in it, each with content that differs from name to
+// name.
 func files(names ...string) ocimodel.Layer {
 	l := ocimodel.Layer{Entries: []ocimodel.Entry{{Path: "usr", Type: ocimodel.Dir, Mode: 0o755}}}
 	for _, name := range names {

@@ -16,7 +16,8 @@ import (
 // systemRef is the ref of the commit that commitSystem makes.
 const systemRef = "test/os"
 
-// systemLayers is how many layers the commit has as an image: its own, those of two packages and of the kernel, one for the rest, and the empty chunk.
+// systemLayers is how many layers the commit has as an image: its own, those of two packages and of
+// the kernel, one for the rest, and the empty chunk.
 const systemLayers = 6
 
 // systemFile is a file of a system. One whose path ends with a slash is a directory.
@@ -29,7 +30,8 @@ type systemFile struct {
 	xattrs         map[string]string
 }
 
-// systemFiles are what a commit can hold that an archive finds hard, and a package database by which the commit can be parted.
+// systemFiles are what a commit can hold that an archive finds hard, and a package database by
+// which the commit can be parted.
 func systemFiles(version string) []systemFile {
 	// From this size on a package gets a layer of its own.
 	large := func(name string) string { return strings.Repeat(name+" ", 1<<18) }

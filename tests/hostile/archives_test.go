@@ -92,8 +92,8 @@ func archive(entries ...entry) []byte {
 	return b.Bytes()
 }
 
-// block is a header of an entry as it stands in an archive, with fields (offsets and contents) that no writer writes,
-// and a checksum that fits.
+// block is a header of an entry as it stands in an archive, with fields (offsets and contents) that
+// no writer writes, and a checksum that fits.
 func block(kind byte, name string, size int, fields map[int]string) []byte {
 	b := make([]byte, 512)
 	copy(b, name)

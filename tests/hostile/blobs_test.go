@@ -109,8 +109,9 @@ func xzDictionary(data []byte, size int) []byte {
 	return b.Bytes()
 }
 
-// xzDictionaryHeader makes a stream's only block ask for a dictionary of 1 GiB: the property of its filter (the fourth byte of the
-// block's header behind size, flags and filter id) is the exponent, and the header's checksum is made to fit.
+// xzDictionaryHeader makes a stream's only block ask for a dictionary of 1 GiB: the property of its
+// filter (the fourth byte of the block's header behind size, flags and filter id) is the exponent,
+// and the header's checksum is made to fit.
 func xzDictionaryHeader(stream []byte) []byte {
 	b := bytes.Clone(stream)
 	header := b[12:]

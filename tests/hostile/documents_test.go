@@ -182,7 +182,8 @@ func configRows() []row {
 	}
 }
 
-// indexRow is a row for a layout with this index, in which %s is the digest of a good manifest and %d its size.
+// indexRow is a row for a layout with this index, in which %s is the digest of a good manifest and
+// %d its size.
 func indexRow(name, want, says, index string) row {
 	return filesRow(name, want, says, func(img *ociimage.Image, layout string) error {
 		index = strings.ReplaceAll(index, "%s", img.ManifestDigest.String())
@@ -196,7 +197,8 @@ func indexOf(manifests ...string) string {
 	return `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[` + strings.Join(manifests, ",") + `]}`
 }
 
-// nestedIndexes writes indexes, each of which is in the next one, and returns the index of the layout.
+// nestedIndexes writes indexes, each of which is in the next one, and returns the index of the
+// layout.
 func nestedIndexes(img *ociimage.Image, layout string, depth int) error {
 	d, size, kind := img.ManifestDigest, len(img.Manifest), ocispec.MediaTypeImageManifest
 	for range depth {

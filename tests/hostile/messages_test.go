@@ -26,7 +26,8 @@ const (
 	freedesktop = "org.freedesktop.DBus.Error."
 )
 
-// connectAs connects to the bus as another user: the bus takes the effective user of the thread that connects.
+// connectAs connects to the bus as another user: the bus takes the effective user of the thread
+// that connects.
 func connectAs(s *stage, uid int) (*godbus.Conn, error) {
 	socket, err := dialAs(s, uid)
 	if err != nil {

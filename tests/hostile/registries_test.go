@@ -50,11 +50,12 @@ func (g *registry) good(w http.ResponseWriter, raw []byte) {
 	w.Write(raw)
 }
 
-// slowLimit bounds what a row of registries may take: three attempts for a layer, each of which is given up after a minute,
-// are the longest.
+// slowLimit bounds what a row of registries may take: three attempts for a layer, each of which is
+// given up after a minute, are the longest.
 const slowLimit = 4 * time.Minute
 
-// method is how an image is asked for: Prepare reads documents only, and such jobs have slots of their own.
+// method is how an image is asked for: Prepare reads documents only, and such jobs have slots of
+// their own.
 type method string
 
 const (
@@ -250,8 +251,9 @@ type outcome struct {
 	took time.Duration
 }
 
-// startSlow starts what takes long because others are slow or are asked again and again, so that it goes on beside the
-// other tables. The returned function waits for it and compares. A slot for imports stays free for the other tables.
+// startSlow starts what takes long because others are slow or are asked again and again, so that it
+// goes on beside the other tables. The returned function waits for it and compares. A slot for
+// imports stays free for the other tables.
 func startSlow(t *testing.T, s *stage) func(*testing.T) {
 	rows := append([]row{
 		registryRow("a manifest that does not come", "Timeout", "2m0s", prepare, func(g *registry) { g.manifest = silent }),

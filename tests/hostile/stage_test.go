@@ -33,7 +33,8 @@ const (
 
 	// defaultLimit bounds what a row may take, also while the machine does other things.
 	defaultLimit = 30 * time.Second
-	// defaultMemory bounds the daemon's resident memory: its budget for layers, and what the program itself takes.
+	// defaultMemory bounds the daemon's resident memory: its budget for layers, and what the
+	// program itself takes.
 	defaultMemory = 512 << 20
 )
 

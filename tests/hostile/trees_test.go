@@ -76,7 +76,6 @@ func selinuxBomb() []byte {
 
 // longRows are small images that could keep a daemon busy for long, or fill its memory or disk.
 func longRows() []row {
-	const bad = "UnsupportedImage"
 	within := func(r row, limit time.Duration) row {
 		r.limit = limit
 		return r
@@ -102,8 +101,8 @@ func longRows() []row {
 	}
 }
 
-// symlinkChain has links, each with a target of many components, the last of which is the next link, and entries that
-// go through all of them.
+// symlinkChain has links, each with a target of many components, the last of which is the next
+// link, and entries that go through all of them.
 func symlinkChain(links, components, entries int) []byte {
 	made := []entry{dir("usr/end")}
 	for i := range links {

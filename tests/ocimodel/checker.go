@@ -8,12 +8,13 @@ import (
 
 // checker finds entries whose meaning depends on who reads the archive. Generate leaves them out.
 //
-// The image specification describes a layer both as a set of changes and as an archive that is unpacked in order, and the two
-// differ when one layer contradicts itself: when a path stops being a directory and becomes one again, when one file is
-// written both directly and through a symbolic link, when a link is replaced after something went through it, or when a
-// directory that only this layer implies is also one that its markers speak of. Apart from those, the checker leaves out what
-// an OSTree commit can't hold: a non-directory where the commit keeps /etc or /var, and usr only implied in a commit that
-// needs it for them.
+// The image specification describes a layer both as a set of changes and as an archive that is
+// unpacked in order, and the two differ when one layer contradicts itself: when a path stops being
+// a directory and becomes one again, when one file is written both directly and through a symbolic
+// link, when a link is replaced after something went through it, or when a directory that only this
+// layer implies is also one that its markers speak of. Apart from those, the checker leaves out
+// what an OSTree commit can't hold: a non-directory where the commit keeps /etc or /var, and usr
+// only implied in a commit that needs it for them.
 type checker struct {
 	portable bool
 	before   *tree // of the lower layers
@@ -116,8 +117,8 @@ func (c *checker) fits(e Entry, real string) bool {
 	return true
 }
 
-// isLinkToPlace tells whether the entry makes etc a symbolic link to the directory where a commit has
-// the files of etc.
+// isLinkToPlace tells whether the entry makes etc a symbolic link to the directory where a commit
+// has the files of etc.
 func (c *checker) isLinkToPlace(e Entry, real string) bool {
 	if e.Type != Symlink || real != "etc" || c.u.tree.at("etc") != nil && c.u.tree.at("etc").Type == Dir {
 		return false
@@ -127,7 +128,8 @@ func (c *checker) isLinkToPlace(e Entry, real string) bool {
 	return err == nil && r.real == "usr/etc" && found != nil && found.Type == Dir
 }
 
-// keepsDirs refuses what makes a directory of a path that the layer wrote as something else over something of a lower layer.
+// keepsDirs refuses what makes a directory of a path that the layer wrote as something else over
+// something of a lower layer.
 func (c *checker) keepsDirs(made []string, e Entry, real string) bool {
 	for _, p := range made {
 		if c.nondirs[p] && (c.hidden.at(p) != nil || c.portable) {
@@ -144,15 +146,16 @@ func (c *checker) keepsDirs(made []string, e Entry, real string) bool {
 	return true
 }
 
-// inheritsGroup tells whether a file system would pass the setgid bit on to a directory that is made at p.
+// inheritsGroup tells whether a file system would pass the setgid bit on to a directory that is
+// made at p.
 func (c *checker) inheritsGroup(p string) bool {
 	dir, _ := split(p)
 	parent := c.u.tree.at(dir)
 	return parent != nil && parent.Mode&0o2000 != 0
 }
 
-// heedsMarkers refuses entries at or above directories with markers when what those hide depends on the entry. A file there is
-// clear: the markers are about the directory that it replaces.
+// heedsMarkers refuses entries at or above directories with markers when what those hide depends on
+// the entry. A file there is clear: the markers are about the directory that it replaces.
 func (c *checker) heedsMarkers(e Entry, r route, real string, made []string) bool {
 	for _, dir := range c.marked {
 		if len(made) > 0 && slices.ContainsFunc(r.links, func(link string) bool { return within(dir, link) }) {
@@ -173,7 +176,8 @@ func (c *checker) heedsMarkers(e Entry, r route, real string, made []string) boo
 	return true
 }
 
-// keepsLinks refuses what changes, or writes beside, a way that an earlier entry took through a link.
+// keepsLinks refuses what changes, or writes beside, a way that an earlier entry took through a
+// link.
 func (c *checker) keepsLinks(e Entry, real string) bool {
 	if c.used[real] {
 		if found := c.u.tree.at(real); e.Type != Dir || found != nil && found.Type == Symlink {
@@ -212,8 +216,8 @@ func (c *checker) mayFollow(r route, dir string) bool {
 	return !c.portable || len(c.becomesDir(r.real)) == 0
 }
 
-// hasTarget tells whether a hard link's target is a file or symbolic link of the layer, before it or among later ones, or of the lower
-// layers.
+// hasTarget tells whether a hard link's target is a file or symbolic link of the layer, before it
+// or among later ones, or of the lower layers.
 func (c *checker) hasTarget(e Entry, r route, later []Entry) bool {
 	if within(e.Link, e.Path) {
 		return false
@@ -258,8 +262,9 @@ func (c *checker) hasTarget(e Entry, r route, later []Entry) bool {
 	return true
 }
 
-// isLowerFile tells whether a hard link leads to a file or symbolic link of the lower layers which nothing of this layer has replaced or
-// taken the way to. A marker may have hidden it, but not where the runtime obeys markers at their turn in the archive.
+// isLowerFile tells whether a hard link leads to a file or symbolic link of the lower layers which
+// nothing of this layer has replaced or taken the way to. A marker may have hidden it, but not
+// where the runtime obeys markers at their turn in the archive.
 func (c *checker) isLowerFile(e Entry, r route) bool {
 	lower, now := c.before.at(e.Link), c.u.tree.at(e.Link)
 	if lower == nil || lower.Type == Dir || len(r.links) > 0 || within(e.Link, e.Path) {
@@ -274,7 +279,8 @@ func (c *checker) isLowerFile(e Entry, r route) bool {
 	return now.Node.Equal(lower.Node)
 }
 
-// stillHidden tells whether everything on the way to a path that a marker hides is as the markers left it.
+// stillHidden tells whether everything on the way to a path that a marker hides is as the markers
+// left it.
 func (c *checker) stillHidden(path string) bool {
 	for p := path; p != ""; p, _ = split(p) {
 		if c.u.written[p] {
@@ -284,7 +290,8 @@ func (c *checker) stillHidden(path string) bool {
 	return true
 }
 
-// keepsPinned refuses what would replace, or replace the parents of, a hard link that waits for its target.
+// keepsPinned refuses what would replace, or replace the parents of, a hard link that waits for its
+// target.
 func (c *checker) keepsPinned(e Entry, real string, made []string) bool {
 	for _, p := range c.pinned {
 		first := real == p && !c.u.written[p] && e.Path == p && e.Type != Dir

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Diff tells in which paths two trees differ, a line for each with both nodes. It is empty for equal trees.
+// Diff tells in which paths two trees differ, a line for each with both nodes. It is empty for
+// equal trees.
 func Diff(want, got map[string]Node) string {
 	paths := maps.Clone(want)
 	maps.Copy(paths, got)

@@ -9,9 +9,9 @@ import (
 
 // GenerateOptions narrows what Generate draws.
 type GenerateOptions struct {
-	// Portable leaves out what the runtime that the model is held against doesn't do or does by the order of the archive:
-	// hard links before their targets, non-directories as implied parents, links that dangle as parents, and markers after
-	// entries.
+	// Portable leaves out what the runtime that the model is held against doesn't do or does by the
+	// order of the archive: hard links before their targets, non-directories as implied parents,
+	// links that dangle as parents, and markers after entries.
 	Portable bool
 }
 

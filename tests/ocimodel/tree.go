@@ -93,7 +93,8 @@ func (t *tree) route(path string) (route, error) {
 	return r, nil
 }
 
-// ensure makes the directory at a real path, and those above it. A directory that no archive lists is root's.
+// ensure makes the directory at a real path, and those above it. A directory that no archive lists
+// is root's.
 func (t *tree) ensure(path string) *tree {
 	for path != "" {
 		var name string

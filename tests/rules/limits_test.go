@@ -122,7 +122,8 @@ type constants struct {
 	rest     types.Importer            // for packages outside the module
 }
 
-// value returns a constant that is named as `importer/blob.maxWindow`; a duration is in nanoseconds.
+// value returns a constant that is named as `importer/blob.maxWindow`; a duration is in
+// nanoseconds.
 func (c *constants) value(name string) (int64, error) {
 	folder, identifier, ok := strings.Cut(name, ".")
 	if !ok {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// anotherRepository has the daemon work on a repository that is not there yet, nor the directory above it, and that the unit does
-// not name. It gives its path and starts the daemon.
+// anotherRepository has the daemon work on a repository that is not there yet, nor the directory
+// above it, and that the unit does not name. It gives its path and starts the daemon.
 func anotherRepository(t *testing.T) string {
 	t.Helper()
 	return repositoryBelow(t, "/"+strings.ToLower(t.Name()))
@@ -90,7 +90,8 @@ func TestRepositoryAppears(t *testing.T) {
 	}
 }
 
-// Nothing is made in a place that only the daemon sees: where its unit hides the host's directory, or has another one.
+// Nothing is made in a place that only the daemon sees: where its unit hides the host's directory,
+// or has another one.
 func TestNoRepositoryOutOfSight(t *testing.T) {
 	for _, above := range []string{"/home/hidden", "/root/hidden", "/tmp/hidden"} {
 		t.Run(above, func(t *testing.T) {

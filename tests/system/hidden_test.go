@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// hiddenFiles makes an image and broken credentials in places that the unit hides from the daemon, for a user who has them alone.
+// hiddenFiles makes an image and broken credentials in places that the unit hides from the daemon,
+// for a user who has them alone.
 func hiddenFiles(t *testing.T, reference, user, dir string) {
 	t.Helper()
 	run(t, "install", "-d", "--mode=700", "--owner="+user, dir)
@@ -22,7 +23,8 @@ func hiddenFiles(t *testing.T, reference, user, dir string) {
 	run(t, "chmod", "-R", "go=", dir)
 }
 
-// Callers' files in /root, /home and /tmp are used, with the rights of the caller, although the unit hides them.
+// Callers' files in /root, /home and /tmp are used, with the rights of the caller, although the
+// unit hides them.
 func TestPathsThatTheUnitHides(t *testing.T) {
 	pushed := newSite(t).push(t, "hidden:1", demanding)
 	run(t, "ostree-importctl", "--quiet", "pull", pushed.reference)

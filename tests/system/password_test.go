@@ -15,7 +15,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 )
 
-// TestPasswordAtTheTerminal: where polkit wants a password, it is asked for at the terminal of whoever calls the command.
+// TestPasswordAtTheTerminal: where polkit wants a password, it is asked for at the terminal of
+// whoever calls the command.
 func TestPasswordAtTheTerminal(t *testing.T) {
 	image := newSite(t).push(t, "password:1", noise("usr/lib/blob", 4096)).reference
 	run(t, "useradd", "typist")
@@ -56,8 +57,8 @@ func TestPasswordAtTheTerminal(t *testing.T) {
 	}
 }
 
-// awaitQuestion waits until pkttyagent reads the password: it prints its question first, and then switches the echo off and
-// drops what was typed until then.
+// awaitQuestion waits until pkttyagent reads the password: it prints its question first, and then
+// switches the echo off and drops what was typed until then.
 func awaitQuestion(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(fixture.Timeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {

@@ -86,7 +86,8 @@ func callAs(user, method string, args ...string) (output string, err error) {
 	return try("runuser", append(command, args...)...)
 }
 
-// refused tells from what busctl said whether the caller was not authorized. It shows these words in place of AccessDenied's own.
+// refused tells from what busctl said whether the caller was not authorized. It shows these words
+// in place of AccessDenied's own.
 func refused(output string, err error) bool {
 	return err != nil && (strings.Contains(output, "Access denied") || strings.Contains(output, "authentication required"))
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/fixture"
 )
 
-// TestHostImage takes a commit that a host could boot through its life as an image: encapsulated, derived from twice by a
-// container build, pushed, and pulled by another host.
+// TestHostImage takes a commit that a host could boot through its life as an image: encapsulated,
+// derived from twice by a container build, pushed, and pulled by another host.
 func TestHostImage(t *testing.T) {
 	host := hostCommit(t)
 	origin := strings.TrimSpace(fixture.MustRun(t, "ostree", "--repo="+host, "rev-parse", "host"))
@@ -93,8 +93,9 @@ func encapsulate(t testing.TB, bus *fixture.Bus, destination string) importer.En
 	return result
 }
 
-// derive makes the images "derived", with two layers more than "base", and "policy", with a third that changes the SELinux
-// policy, as a container build does that unpacks the image and packs what has changed.
+// derive makes the images "derived", with two layers more than "base", and "policy", with a third
+// that changes the SELinux policy, as a container build does that unpacks the image and packs what
+// has changed.
 func derive(t testing.TB, layout string) {
 	t.Helper()
 	bundle := filepath.Join(t.TempDir(), "bundle")
@@ -153,7 +154,8 @@ func checkDerived(t *testing.T, h host, commit string) {
 	}
 }
 
-// compareLabels fails if ostree gives any file of a commit another label by the commit's own policy.
+// compareLabels fails if ostree gives any file of a commit another label by the commit's own
+// policy.
 func compareLabels(t *testing.T, repo *ostreerepo.Repo, commit string) {
 	t.Helper()
 	policy := filepath.Join(t.TempDir(), "policy")

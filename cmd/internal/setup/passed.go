@@ -22,7 +22,8 @@ import (
 )
 
 const (
-	// maxCopied bounds, in bytes, the files of a directory that skopeo gets copies of: it bounds manifests and configs alike.
+	// maxCopied bounds, in bytes, the files of a directory that skopeo gets copies of: it bounds
+	// manifests and configs alike.
 	maxCopied = 4 << 20
 	// maxCopies bounds how many these are, and maxCopiedSum all of them together, in bytes.
 	maxCopies    = 16384
@@ -31,13 +32,13 @@ const (
 	copyDepth = 3
 )
 
-// passedImage is an image that the caller has opened. skopeo needs a path to it. It cannot get one to the caller's file: a mount
-// of another mount namespace cannot be cloned here. So it gets a copy: of an archive, which it would unpack anyway, and of the
-// small files of a directory. Layers are read from the directory itself, with the caller's rights; who asked for them verifies
-// them.
+// passedImage is an image that the caller has opened. skopeo needs a path to it. It cannot get one
+// to the caller's file: a mount of another mount namespace cannot be cloned here. So it gets a
+// copy: of an archive, which it would unpack anyway, and of the small files of a directory. Layers
+// are read from the directory itself, with the caller's rights; who asked for them verifies them.
 //
-// skopeo sees the copy at a path of its own, which no scope of a signature policy names: what a policy permits at one path only is
-// refused, since nothing proves that the caller's file is there.
+// skopeo sees the copy at a path of its own, which no scope of a signature policy names: what a
+// policy permits at one path only is refused, since nothing proves that the caller's file is there.
 type passedImage struct {
 	copy  *tempdir.Dir
 	image reference.Image // the copy

@@ -17,7 +17,8 @@ import (
 	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
-// TestPassedImageIsReadWithTheCallersRights opens a layout for users who may read all, or not all, of it.
+// TestPassedImageIsReadWithTheCallersRights opens a layout for users who may read all, or not all,
+// of it.
 func TestPassedImageIsReadWithTheCallersRights(t *testing.T) {
 	needs.Root(t)
 	fixture.Tool(t, "skopeo")

@@ -95,8 +95,8 @@ func TestSourceError(t *testing.T) {
 	}
 }
 
-// TestOpenHints: the error of an image that cannot be opened says what helps, and names the image and
-// the credentials once.
+// TestOpenHints: the error of an image that cannot be opened says what helps, and names the image
+// and the credentials once.
 func TestOpenHints(t *testing.T) {
 	registry := reference.Image{Transport: reference.TransportRegistry, Name: "example.com/UP"}
 	auth := &proxyclient.Error{Class: proxyclient.ClassUnauthorized, Message: "unauthorized"}

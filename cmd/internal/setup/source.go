@@ -208,8 +208,8 @@ func unprivilegedUser() (*command.User, error) {
 	return nil, problem
 }
 
-// proxyOwners are the users that a proxy of this or an earlier version may have run as, who owned its
-// temporary directory then.
+// proxyOwners are the users that a proxy of this or an earlier version may have run as, who owned
+// its temporary directory then.
 func proxyOwners() []int {
 	if os.Geteuid() != 0 {
 		return nil

@@ -7,7 +7,7 @@
 // database's files, bounded in memory, time and what it may answer. The rpm command would take
 // macros and plug-ins from the host, and from a home directory if it were given one.
 //
-// Package child is what the child runs. Its libraries only find the headers of packages; what is in a
-// header is read here. Whatever goes wrong there, a panic included, is the child's end and an error
-// of Reader.Read.
+// Package child is what the child runs. Its libraries only find the headers of packages; what is in
+// a header is read here. Whatever goes wrong there, a panic included, is the child's end and an
+// error of Reader.Read.
 package rpmdb

@@ -85,8 +85,8 @@ func (r Reader) Read(
 	defer self.Close()
 	answer := &splitter{record: record}
 	_, err = command.Run(ctx, command.Command{
-		// By descriptor, because the path is another program's for the one that sets the limits, and
-		// may be out of the user's reach.
+		// By descriptor, because the path is another program's for the one that sets the limits,
+		// and may be out of the user's reach.
 		Path: command.FilePath(0), Files: []*os.File{self}, Args: []string{Verb, name}, Name: "read the RPM database",
 		// One processor is enough; a trace of a crash helps nobody.
 		Env: []string{"TMPDIR=" + dir, "GOMAXPROCS=1", "GOTRACEBACK=none"}, Home: dir, Dir: dir,

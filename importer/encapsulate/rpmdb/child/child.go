@@ -1,5 +1,5 @@
-// Package child is the part of package rpmdb that runs in a process of its own: it finds the headers
-// of packages in a database, with libraries that nothing else should link.
+// Package child is the part of package rpmdb that runs in a process of its own: it finds the
+// headers of packages in a database, with libraries that nothing else should link.
 package child
 
 import (

@@ -51,8 +51,8 @@ func header() []byte {
 
 const pageSize = 512
 
-// berkeley makes a database with one package, whose header is on page 2. next is the page after that,
-// 0 for none, and kind its type; 7 is that of pages that hold data.
+// berkeley makes a database with one package, whose header is on page 2. next is the page after
+// that, 0 for none, and kind its type; 7 is that of pages that hold data.
 func berkeley(next uint32, kind byte) []byte {
 	b := make([]byte, 3*pageSize)
 	put := func(at int, n uint32) { binary.LittleEndian.PutUint32(b[at:], n) }

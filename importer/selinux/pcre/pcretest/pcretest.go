@@ -1,7 +1,8 @@
 // Package pcretest holds expressions that several packages try.
 package pcretest
 
-// Expression is a regular expression of a policy with names that it matches and names that it does not.
+// Expression is a regular expression of a policy with names that it matches and names that it does
+// not.
 type Expression struct {
 	Pattern string
 	Yes, No []string
