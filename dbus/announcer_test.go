@@ -105,7 +105,7 @@ func TestLastChangeOfABurstIsTold(t *testing.T) {
 			told[s.path] = s.values[1].(map[string]godbus.Variant)["StatusText"].Value()
 		}
 	}
-	if len(signals) != 4 || told[jobPath(1)] != "4 bytes" || told[jobPath(2)] != "104 bytes" {
+	if len(signals) != 6 || told[jobPath(1)] != "4 bytes" || told[jobPath(2)] != "104 bytes" {
 		t.Errorf("%d signals, last told are %v", len(signals), told)
 	}
 }
@@ -151,8 +151,9 @@ func TestEventsAndTheirSignals(t *testing.T) {
 	want := []string{
 		prefix + "JobFinished[3 /org/ostree/import1/job/_3 failed org.ostree.import1.Error.Network fetch: broke\ufffd off]",
 		prefix + "JobRemoved[3 /org/ostree/import1/job/_3]",
+		"/org/ostree/import1 org.freedesktop.DBus.ObjectManager.InterfacesRemoved[/org/ostree/import1/job/_3 [org.ostree.import1.Job]]",
 		prefix + "PreparedRemoved[4 /org/ostree/import1/prepared/_4]",
-		prefix + "ImagesChanged[]",
+		prefix + "ImagesChanged[[] [] []]",
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("emitted\n%q, want\n%q", got, want)

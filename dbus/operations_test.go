@@ -128,6 +128,8 @@ func TestLookupsReachTheManager(t *testing.T) {
 	full := requests()
 	compare := *full["Compare"][0].request.(*importer.CompareRequest)
 	compare.Image, compare.Other = "docker://example.com/image", "docker://example.com/other"
+	decided := compare
+	decided.OtherNotStored = true // the server decides on it: only the first image is stored
 	check := *full["CheckUpdate"][0].request.(*importer.UpdateRequest)
 	check.Image = "docker://example.com/image"
 	tests := []struct {
@@ -136,7 +138,7 @@ func TestLookupsReachTheManager(t *testing.T) {
 		request any
 		ask     func(ctx context.Context) error
 	}{
-		{"Compare", daemon.JobCompare, compare, func(ctx context.Context) error {
+		{"Compare", daemon.JobCompare, decided, func(ctx context.Context) error {
 			_, err := client.Compare(ctx, compare)
 			return err
 		}},
