@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"time"
@@ -175,10 +176,13 @@ func wantsPassword(err error) bool {
 	return errors.As(err, &reply) && reply.Name == errInteractionRequired
 }
 
-// send sends a call and waits for its answer.
+// send sends a call and waits for its answer. A message belongs to the connection once it is sent: each
+// attempt sends one of its own.
 func (c *Client) send(ctx context.Context, msg *godbus.Message) *godbus.Call {
 	for tries := 1; ; tries++ {
-		answer := <-c.conn.SendWithContext(ctx, msg, make(chan *godbus.Call, 1)).Done
+		own := *msg
+		own.Headers = maps.Clone(msg.Headers)
+		answer := <-c.conn.SendWithContext(ctx, &own, make(chan *godbus.Call, 1)).Done
 		if tries == maxStarts || !failedToStart(answer.Err) {
 			return answer
 		}

@@ -231,11 +231,11 @@ func TestHostileHeaders(t *testing.T) {
 func TestAnswersLargerThanTheBusTakes(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
 	large := strings.Repeat("x", 40<<20)
-	s.server.methods[managerInterface]["DescribeJobs"] = func(*call) ([]any, error) { return []any{large}, nil }
-	s.server.methods[managerInterface]["DescribeImages"] = func(c *call) ([]any, error) {
+	s.replace("DescribeJobs", func(*call) ([]any, error) { return []any{large}, nil })
+	s.replace("DescribeImages", func(c *call) ([]any, error) {
 		err := checkPolkit(c.ctx, s.server.conn, c.key.sender, actionPrune, map[string]string{"scope": large}, false)
 		return nil, err
-	}
+	})
 	conn := s.connect(t)
 	wantErrorName(t, s.manage(conn, "DescribeJobs").Err, errLimitsExceeded)
 	wantErrorName(t, s.manage(conn, "DescribeImages").Err, errAccessDenied)

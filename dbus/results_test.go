@@ -173,9 +173,7 @@ func TestAnswersFitTheBus(t *testing.T) {
 // connection lives on.
 func TestLargestAnswer(t *testing.T) {
 	s := newSuite(t, suiteOptions{noHammer: true})
-	s.server.methods[managerInterface]["DescribeJobs"] = func(*call) ([]any, error) {
-		return describe(strings.Repeat("x", maxDescription-2))
-	}
+	s.replace("DescribeJobs", func(*call) ([]any, error) { return describe(strings.Repeat("x", maxDescription-2)) })
 	conn := s.connect(t)
 	var text string
 	if err := s.manage(conn, "DescribeJobs").Store(&text); err != nil || len(text) != maxDescription {
