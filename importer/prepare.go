@@ -185,12 +185,16 @@ func (p *Prepared) load(ctx context.Context, image reference.Image) (err error) 
 }
 
 // documentMemory is the memory, in bytes, that is counted for each byte of a document that is
-// parsed: a list of empty objects becomes a list of descriptors.
-const documentMemory = 64
+// parsed. The worst, a list of empty objects that becomes a list of descriptors, takes twice as much.
+// With this the largest document takes half of the default budget, so that it need not wait until
+// every layer of a slow registry has come.
+const documentMemory = 32
 
-// parsing runs work, which parses documents of that many bytes, when there is memory for it.
+// parsing runs work, which parses documents of that many bytes and refuses what is longer than
+// document.MaxSize, when there is memory for it.
 func (im *Importer) parsing(ctx context.Context, size int, work func() error) error {
-	return im.memory.Run(ctx, documentMemory*int64(size), func(*budget.Share) error { return work() })
+	need := documentMemory * int64(min(size, document.MaxSize))
+	return im.memory.Run(ctx, need, func(*budget.Share) error { return work() })
 }
 
 // replaceConfig makes a config that has no canonical form one that has. Its labels and its history
