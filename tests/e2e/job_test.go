@@ -253,7 +253,8 @@ func TestBusctl(t *testing.T) {
 			dbus.BusName, "/org/ostree/import1", dbus.BusName+".Manager", "Import", "sa{sv}", reference,
 			"2", "wait", "b", "true", "insecure-skip-tls-verification", "b", "true"))
 	}
-	if out := call(reference); out.Code != 0 || !strings.HasPrefix(out.Stdout, `to 1 "/org/ostree/import1/job/_1"`) {
+	if out := call(reference); out.Code != 0 || !strings.HasPrefix(out.Stdout, `toa{sv} 1 "/org/ostree/import1/job/_1"`) ||
+		!strings.Contains(out.Stdout, `"commit" s "`) {
 		t.Errorf("exits %d: %q %q", out.Code, out.Stdout, out.Stderr)
 	}
 	if out := call(s.reference("no-such-tag")); out.Code == 0 || !strings.Contains(out.Stderr, "manifest unknown") {
