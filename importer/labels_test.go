@@ -10,6 +10,7 @@ import (
 	"github.com/ostree-importd/ostree-importd/importer/selinux"
 	"github.com/ostree-importd/ostree-importd/ostreerepo"
 	"github.com/ostree-importd/ostree-importd/ostreerepo/objects"
+	"github.com/ostree-importd/ostree-importd/tests/needs"
 )
 
 // policyLines are a policy that labels /usr/bin with the given type and everything else with
@@ -262,6 +263,7 @@ func TestCommitLabel(t *testing.T) {
 // TestRewrittenLayer: a layer commit of ours that another program has labelled by another policy
 // keeps the metadata that say by which policy it was labelled before. It is not ours any more.
 func TestRewrittenLayer(t *testing.T) {
+	needs.Tool(t, "ostree")
 	layer := []string{"d usr/bin 755", "f usr/bin/new 1", "f usr/lib/new 1"}
 	system := func(binType string) *testImage {
 		return newSystem(t, slices.Concat(plainSystem, policyLines("usr/etc", binType))).image(1, layer)

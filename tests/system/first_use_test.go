@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ostree-importd/ostree-importd/dbus"
 )
 
 // anotherRepository has the daemon work on a repository that is not there yet, nor the directory
@@ -66,8 +68,9 @@ func TestFirstRun(t *testing.T) {
 	run(t, "ostree", "--repo="+path, "show", commit)
 	run(t, "ostree", "--repo="+path, "fsck", "--quiet")
 	run(t, "systemctl", "start", pullUnitOf(t, pushed.reference))
-	// Nothing else has become writable for the daemon.
-	if output, err := try("ostree-importctl", "--quiet", "export", pushed.reference, "tar:"+filepath.Dir(path)+"/os.tar"); err == nil {
+	// Nothing else has become writable for the daemon. (The command would open the destination for it.)
+	if output, err := try("busctl", "call", dbus.BusName, rootPath, managerInterface, "Export", "ssa{sv}",
+		pushed.reference, "tar:"+filepath.Dir(path)+"/os.tar", "1", "wait", "b", "true"); err == nil {
 		t.Errorf("the daemon exports beside the repository: %s", output)
 	}
 }

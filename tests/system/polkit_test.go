@@ -104,7 +104,7 @@ func grant(t *testing.T, user, action string) {
 // restartPolkit has polkit read its rules, however often that was done just now.
 func restartPolkit(t *testing.T) {
 	t.Helper()
-	run(t, "systemctl", "reset-failed", "polkit.service")
+	_, _ = try("systemctl", "reset-failed", "polkit.service") // fails where it is not loaded
 	run(t, "systemctl", "restart", "polkit.service")
 }
 

@@ -122,6 +122,6 @@ func TestJournalTellsOfJobs(t *testing.T) {
 	run(t, "ostree-importctl", "--quiet", "pull", pushed.reference)
 	run(t, "journalctl", "--sync")
 	// The id is that of a job that succeeded. journalctl fails when nothing matches.
-	run(t, "journalctl", "--no-pager", "--quiet", "--grep=imported as commit",
+	run(t, "journalctl", "--no-pager", "--quiet", "--grep=^imported .* commit [0-9a-f]{64}$",
 		"MESSAGE_ID=0a68cc206360423694a378670a7a6e11", "OSTREE_IMPORT_IMAGE="+pushed.reference)
 }
